@@ -1,0 +1,1 @@
+"""A cine run -> the same run at any finer set of times."""
