@@ -187,7 +187,7 @@ class Cine:
         self.dtype = np.dtype(dtype)
         self.time_unit: TimeUnit = time_unit
         self.display = display or Display()
-        self.records = None if records is None else tuple(records)
+        self._records = None if records is None else tuple(records)
         self.derivation = derivation
         self._load = load
         self._levels = levels
@@ -211,8 +211,8 @@ class Cine:
                 path=path,
                 remedy="state the true rate with --source-fps",
             )
-        if self.records is not None and len(self.records) != len(self.times):
-            raise ValueError(f"{len(self.records)} records for {len(self.times)} frames")
+        if self._records is not None and len(self._records) != len(self.times):
+            raise ValueError(f"{len(self._records)} records for {len(self.times)} frames")
 
     @classmethod
     def from_array(
@@ -334,6 +334,11 @@ class Cine:
         copy = self.with_times(self.times, time_unit=self.time_unit)
         copy.source = replace(self.source, **changes)
         return copy
+
+    @property
+    def records(self) -> tuple[FrameRecord, ...] | None:
+        """What each frame is, for a cine that a job made; None for one that was read."""
+        return self._records
 
     @property
     def duration(self) -> float:
