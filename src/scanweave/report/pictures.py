@@ -61,7 +61,8 @@ def _colours(name: str) -> NDArray[np.uint8]:
 
 
 def _coloured(name: str, index: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.take(_colours(name), np.rint(index).astype(np.intp), axis=0)
+    chosen: NDArray[np.uint8] = np.take(_colours(name), np.rint(index).astype(np.intp), axis=0)
+    return chosen
 
 
 def error_map(error: NDArray[np.floating], limit: float) -> NDArray[np.uint8]:
