@@ -1,5 +1,39 @@
-"""scanweave makes the images that a scanner did not acquire, from those it did, and says how far to trust each."""
+"""scanweave makes the images that a scanner did not acquire, from those it did, and says how far to trust each.
+
+Example:
+    >>> import scanweave
+    >>> slow = scanweave.interpolate(scanweave.read("echo.dcm"), factor=4)  # doctest: +SKIP
+    >>> scanweave.write(slow, "slow.dcm")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from . import trust
+    from .cine import Cine
+    from .interpolation.api import interpolate
+    from .io import read, write
+
+__all__ = ["Cine", "__version__", "interpolate", "read", "trust", "write"]
+
+# Name -> module: nothing is imported before it is asked for, so that `import scanweave` costs nothing.
+_HOMES = {"Cine": ".cine", "interpolate": ".interpolation.api", "read": ".io", "write": ".io"}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "trust":
+        return importlib.import_module(".trust", __name__)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,1 +1,83 @@
-"""."""
+"""The command line: one small file per command, nothing but parsing, a call, and printing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from .._version import __version__
+from ..errors import Interrupted, OutputError, ResourceError, ScanweaveError, UsageError
+
+COMMANDS = {
+    "interpolate": "slow a run down, or resample it: frames between the acquired ones",
+    "trust": "hide acquired frames, make them again, and report how wrong they are",
+    "info": "say what is in a file: frames, times, regions, oddities",
+    "demo": "slow the real echo that comes with pydicom, with film and report",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code (see `scanweave.errors`)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0 if args else 2
+    if args[0] in ("-V", "--version"):
+        print(f"scanweave {__version__}")
+        return 0
+    debug = "--debug" in args
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        if args[0] not in COMMANDS:
+            raise UsageError(f"no command is called {args[0]!r}", remedy=f"choose one of {', '.join(COMMANDS)}")
+        command = importlib.import_module(f".{args[0]}", __name__)
+        return int(command.main(args[1:]))
+    except BrokenPipeError:
+        # The reader of our output went away (`scanweave info ... | head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return _fail(Interrupted("interrupted"), debug=debug)
+    except MemoryError:
+        return _fail(ResourceError("out of memory", remedy="close other programs or use smaller frames"), debug=debug)
+    except ScanweaveError as error:
+        return _fail(error, debug=debug)
+    except OSError as error:
+        problem = OutputError(error.strerror or str(error), path=error.filename)
+        return _fail(problem, debug=debug)
+    except Exception as error:
+        problem = f"{type(error).__name__}: {error}"
+        return _fail(
+            ScanweaveError(problem, remedy="this is a fault of scanweave: report it with --debug"), debug=debug
+        )
+
+
+def _fail(error: ScanweaveError, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    print(f"scanweave: error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [
+        "usage: scanweave COMMAND ...",
+        "",
+        "Makes the images that a scanner did not acquire, from those it did, and says how far each can be trusted.",
+        "Research use only.",
+        "",
+        *(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()),
+        "",
+        "scanweave COMMAND --help tells the rest; scanweave --version the version.",
+    ]
+    return "\n".join(lines)

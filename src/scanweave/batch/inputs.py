@@ -1,0 +1,62 @@
+"""Which runs a user's files and folders are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .. import io
+from ..cine import Cine
+from ..errors import InputError
+
+Run = tuple[Path, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How an input is read.
+
+    Attributes:
+        as_: What a folder or file is, where it could be more than one thing.
+        series: Which series of a folder: number, description or UID.
+        source_fps: True frames per second, where the file states none or a wrong one.
+    """
+
+    as_: Literal["auto", "cine", "volume"] = "auto"
+    series: str | None = None
+    source_fps: float | None = None
+
+    def read(self, run: Run) -> Cine:
+        """Read one run."""
+        source = run[0] if len(run) == 1 else list(run)
+        return io.read(source, as_=self.as_, series=self.series, source_fps=self.source_fps)
+
+
+def strip_dataset(path: Path) -> Path:
+    """Return the file of ``file.h5:/dataset``; any other path as it is."""
+    head, mark, _ = str(path).rpartition(":/")
+    return Path(head) if mark and not path.exists() and Path(head).suffix else path
+
+
+def collect_runs(inputs: Sequence[Path], options: ReadOptions) -> list[Run]:
+    """Return the runs that `inputs` name: single images form one run, a folder of many runs gives each of them.
+
+    Raises:
+        InputError: An input does not exist, or holds no run.
+    """
+    for path in inputs:
+        if not strip_dataset(path).exists():
+            raise InputError("does not exist", path=path, remedy="check the name")
+    if len(inputs) > 1 and io.are_single_images(inputs):
+        return [tuple(inputs)]
+    runs: list[Run] = []
+    for path in inputs:
+        if path.is_dir() and options.as_ == "auto" and options.series is None:
+            runs.extend((found,) for found in io.inputs_in(path))
+        else:
+            runs.append((path,))
+    if not runs:
+        raise InputError("no run in there", path=inputs[0], remedy="give a folder that holds DICOM, video or images")
+    return runs

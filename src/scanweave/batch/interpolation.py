@@ -1,0 +1,282 @@
+"""Interpolate files: read, make, write, side-car, and on request report, side-by-side film and confidence map."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from .. import io
+from ..cine import Cine
+from ..errors import Interrupted, OutputError, ScanweaveError
+from ..interpolation.api import InterpolatedCine, interpolate, playback_rate
+from ..interpolation.config import InterpolateConfig
+from ..interpolation.methods import create
+from ..io.files import atomic_output, check_output
+from ..io.video import write_pictures
+from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
+from ..trust.report import leave_one_out, trust_summary, write_trust_report
+from .films import confidence_map, side_by_side
+from .inputs import ReadOptions, Run, strip_dataset
+from .partial import PartialStore
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """What is written, and how.
+
+    Attributes:
+        format: Suffix of the results of many inputs; None keeps each input's own.
+        single_frames: DICOM as one file per frame.
+        mark_synthetic: Burn a small mark into made frames.
+        side_by_side: Also write a film of original, slow motion and frame repetition.
+        report: Also write the trust report.
+        overwrite: Replace outputs that exist.
+        resume: Go on with an interrupted run; leave finished ones as they are.
+    """
+
+    format: str | None = None
+    single_frames: bool = False
+    mark_synthetic: bool = False
+    side_by_side: bool = False
+    report: bool = False
+    overwrite: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one input."""
+
+    source: str
+    outputs: tuple[Path, ...] = ()
+    frames: int = 0
+    made: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    trust: dict[str, Any] = field(default_factory=dict)
+    error: ScanweaveError | None = None
+
+
+def interpolate_file(
+    run: Run,
+    output: Path,
+    config: InterpolateConfig,
+    *,
+    reading: ReadOptions | None = None,
+    writing: WriteOptions | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Interpolate one run and write everything that was asked for.
+
+    The output and its side-car come first; film, map and report are made from the same frames. A run that fails leaves
+    nothing; one that is interrupted leaves ``<output>.partial/``, from which `WriteOptions.resume` goes on.
+
+    Args:
+        run: One file or folder, or single images that form one run in this order.
+        output: Where the result goes; its suffix picks the format.
+        config: What is made.
+        reading: How the run is read.
+        writing: What is written.
+        progress: Called with (what is being done, how many done, of how many).
+
+    Raises:
+        ScanweaveError: Whatever is wrong with input, options or output.
+    """
+    reading, writing = reading or ReadOptions(), writing or WriteOptions()
+    report = progress or (lambda what, done, total: None)
+    started = time.perf_counter()
+    files = [strip_dataset(path) for path in run]
+    extras = _extra_outputs(output, config, writing)
+    targets = [strip_dataset(output), sidecar_path(output), *extras.values()]
+    for path in targets:
+        # Whether it is an input is always checked; whether it exists, unless this may be a finished run.
+        check_output(path, files, overwrite=writing.overwrite or writing.resume)
+    plan = Plan(
+        verb="interpolate",
+        inputs=tuple(fingerprint(path) for path in files),
+        config=plain(config) | plain(reading) | {"input": [str(path) for path in run]},
+        method=create(config.method).describe(),
+        seed=config.seed,
+    )
+    if writing.resume and not writing.overwrite:
+        if _finished(targets, output, plan):
+            return Outcome(str(run[0]), tuple(targets), notes=("Finished by an earlier run; left as it is.",))
+        for path in targets:
+            check_output(path, files)
+    cine = reading.read(run)
+    store = PartialStore(output, plan, resume=writing.resume, overwrite=writing.overwrite)
+    try:
+        slow = interpolate(cine, config=config, store=store, progress=report)
+        notes = [*slow.notes, *_write_output(slow, output, config, writing, report)]
+        if store.found:
+            notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
+        _write_sidecar(output, plan, slow, notes, {})
+        trust = _write_extras(cine, slow, extras, config, plan, report)
+        if trust:
+            _write_sidecar(output, plan, slow, notes, trust)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            "interrupted; the frames made so far are kept", path=store.folder, remedy="run again with --resume"
+        ) from stop
+    except BaseException:
+        store.discard(only_ours=True)
+        raise
+    store.discard()
+    made = sum(record.kind == "made" for record in slow.records)
+    seconds = time.perf_counter() - started
+    return Outcome(str(run[0]), tuple(targets), len(slow), made, seconds, tuple(notes), trust)
+
+
+def interpolate_many(
+    runs: Sequence[Run],
+    folder: Path,
+    config: InterpolateConfig,
+    *,
+    reading: ReadOptions | None = None,
+    writing: WriteOptions | None = None,
+    progress: Callable[[Path, int, int], Progress] | None = None,
+) -> list[Outcome]:
+    """Interpolate many runs into a folder, one result each; one that fails does not stop the others.
+
+    Args:
+        runs: The runs.
+        folder: Where results go, named as their inputs with the factor.
+        config: What is made.
+        reading: How runs are read.
+        writing: What is written.
+        progress: Called with (input, its number, how many) before each; returns the callback for that one.
+
+    Raises:
+        Interrupted: The user stopped it; what was finished stays, and `WriteOptions.resume` goes on.
+    """
+    writing = writing or WriteOptions()
+    if folder.exists() and not folder.is_dir():
+        raise OutputError("is a file; many results need a folder", path=folder, remedy="give another name with -o")
+    outcomes = []
+    targets = _targets(runs, folder, config, writing)
+    for number, (run, target) in enumerate(zip(runs, targets, strict=True)):
+        step = progress(run[0], number, len(runs)) if progress else None
+        try:
+            outcome = interpolate_file(run, target, config, reading=reading, writing=writing, progress=step)
+        except Interrupted:
+            raise
+        except ScanweaveError as error:
+            outcome = Outcome(str(run[0]), error=error)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _write_output(
+    slow: InterpolatedCine, output: Path, config: InterpolateConfig, writing: WriteOptions, report: Progress
+) -> tuple[str, ...]:
+    return io.write(
+        slow,
+        output,
+        overwrite=writing.overwrite,
+        playback_fps=config.playback_fps,
+        single_frames=writing.single_frames,
+        mark_synthetic=writing.mark_synthetic,
+        progress=lambda done: report("making and writing frames", done, len(slow)),
+    )
+
+
+def _extra_outputs(output: Path, config: InterpolateConfig, writing: WriteOptions) -> dict[str, Path]:
+    base = strip_dataset(output)
+    extras = {}
+    if writing.side_by_side:
+        extras["side by side"] = base.with_name(f"{base.stem}.side-by-side.mp4")
+    if config.confidence == "map":
+        extras["confidence"] = base.with_name(f"{base.name}.confidence.tif")
+    if writing.report:
+        extras["report"] = base.with_name(f"{base.name}.report.html")
+    return extras
+
+
+def _write_extras(
+    cine: Cine,
+    slow: InterpolatedCine,
+    extras: dict[str, Path],
+    config: InterpolateConfig,
+    plan: Plan,
+    report: Progress,
+) -> dict[str, Any]:
+    """Write film, map and report; return the summary of the report, if there is one."""
+    if path := extras.get("side by side"):
+        with atomic_output(path) as target:
+            write_pictures(
+                side_by_side(slow),
+                target,
+                fps=playback_rate(cine, config) or 25.0,
+                progress=lambda done: report("writing the side-by-side film", done, len(slow)),
+            )
+    if path := extras.get("confidence"):
+        io.write(confidence_map(slow), path, overwrite=True)
+    if path := extras.get("report"):
+        result = leave_one_out(
+            slow.acquired,
+            chosen=slow.method,
+            survey=slow.survey,
+            regions=slow.regions,
+            progress=lambda done, total: report("scoring on hidden frames", done, total),
+        )
+        with atomic_output(path) as target:
+            write_trust_report(
+                target,
+                cine,
+                result,
+                survey=slow.survey,
+                regions=slow.regions,
+                chosen=slow.method.name,
+                made=slow,
+                plan=plan,
+            )
+        return trust_summary(result, slow.method.name)
+    return {}
+
+
+def _targets(runs: Sequence[Run], folder: Path, config: InterpolateConfig, writing: WriteOptions) -> list[Path]:
+    """Return one output per run, named as its input with the factor; names never collide."""
+    tag = f"_x{config.divisor}" if config.divisor else "_resampled"
+    targets: list[Path] = []
+    for run in runs:
+        source = strip_dataset(run[0])
+        stem = source.name if source.is_dir() else source.stem
+        suffix = f".{writing.format.lstrip('.')}" if writing.format else io.suffix_like(run[0])
+        target, number = folder / f"{stem}{tag}{suffix}", 2
+        while target in targets:
+            target = folder / f"{stem}{tag}_{number}{suffix}"
+            number += 1
+        targets.append(target)
+    return targets
+
+
+def _finished(targets: Sequence[Path], output: Path, plan: Plan) -> bool:
+    """Whether all targets are there and the side-car states the same plan."""
+    if not all(path.exists() for path in targets):
+        return False
+    try:
+        return SideCar.model_validate_json(sidecar_path(output).read_bytes()).plan.digest() == plan.digest()
+    except (OSError, ValidationError):
+        return False
+
+
+def _write_sidecar(
+    output: Path, plan: Plan, slow: InterpolatedCine, notes: Sequence[str], trust: dict[str, Any]
+) -> None:
+    car = SideCar(
+        output=output.name,
+        plan=plan,
+        time_unit=slow.time_unit,
+        frames=tuple(FrameEntry(**plain(record)) for record in slow.records),
+        notes=tuple(notes),
+        trust=plain(trust),
+    )
+    with atomic_output(sidecar_path(output)) as target:
+        target.write_text(car.model_dump_json(indent=1), encoding="utf-8")

@@ -1,0 +1,113 @@
+"""Score files: how wrong each method is on the user's own runs, as numbers and as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ScanweaveError
+from ..interpolation.config import DEFAULT_METHOD
+from ..interpolation.regions import plan_regions
+from ..interpolation.timeline import without_duplicates
+from ..io.files import atomic_output, check_output
+from ..trust.report import DEFAULT_GAPS, leave_one_out, trust_summary, write_trust_report
+from ..trust.survey import survey
+from .inputs import ReadOptions, Run, strip_dataset
+from .interpolation import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """What is scored.
+
+    Attributes:
+        methods: Names of the methods; empty for all that are installed.
+        chosen: The method that the verdict is about.
+        gaps: Distances between kept frames.
+        max_hidden: At most so many hidden frames per gap.
+        regions: What is interpolated (`scanweave.interpolation.regions`).
+        interpolate_flow: Interpolate colour flow, spectral and M-mode too.
+        duplicates: Leave out spans that touch a repeat, or take repeats off first.
+    """
+
+    methods: tuple[str, ...] = ()
+    chosen: str = DEFAULT_METHOD
+    gaps: tuple[int, ...] = DEFAULT_GAPS
+    max_hidden: int | None = None
+    regions: Literal["auto", "tags", "data", "off"] = "auto"
+    interpolate_flow: bool = False
+    duplicates: Literal["report", "drop"] = "report"
+
+
+@dataclass(frozen=True)
+class TrustOutcome:
+    """The scores of one input."""
+
+    source: str
+    report: Path | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    error: ScanweaveError | None = None
+
+
+def trust_file(
+    run: Run,
+    output: Path | None,
+    *,
+    scoring: ScoreOptions | None = None,
+    reading: ReadOptions | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> TrustOutcome:
+    """Score one run and, if `output` is given, write the page.
+
+    Raises:
+        ScanweaveError: Whatever is wrong with input, options or output.
+    """
+    scoring, reading = scoring or ScoreOptions(), reading or ReadOptions()
+    report = progress or (lambda what, done, total: None)
+    if output is not None:
+        check_output(output, [strip_dataset(path) for path in run], overwrite=overwrite)
+    cine = reading.read(run)
+    found = survey(cine, progress=lambda done, total: report("looking at the run", done, total))
+    scored = cine
+    if scoring.duplicates == "drop" and found.duplicates:
+        scored = without_duplicates(cine, found)
+        found = survey(scored)
+    regions = plan_regions(scored, found, mode=scoring.regions, interpolate_flow=scoring.interpolate_flow)
+    result = leave_one_out(
+        scored,
+        methods=scoring.methods or None,
+        chosen=scoring.chosen,
+        gaps=scoring.gaps,
+        max_hidden=scoring.max_hidden,
+        survey=found,
+        regions=regions,
+        progress=lambda done, total: report("scoring on hidden frames", done, total),
+    )
+    if output is not None:
+        with atomic_output(output) as target:
+            write_trust_report(target, cine, result, survey=found, regions=regions, chosen=scoring.chosen)
+    return TrustOutcome(str(run[0]), output, trust_summary(result, scoring.chosen))
+
+
+def trust_many(
+    runs: Sequence[Run],
+    folder: Path | None,
+    *,
+    scoring: ScoreOptions | None = None,
+    reading: ReadOptions | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[TrustOutcome]:
+    """Score many runs; one that cannot be scored does not stop the others."""
+    outcomes = []
+    for run in runs:
+        page = None if folder is None else folder / f"{run[0].stem}.trust.html"
+        try:
+            outcome = trust_file(run, page, scoring=scoring, reading=reading, overwrite=overwrite, progress=progress)
+        except ScanweaveError as error:
+            outcome = TrustOutcome(str(run[0]), error=error)
+        outcomes.append(outcome)
+    return outcomes

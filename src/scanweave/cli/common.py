@@ -1,0 +1,185 @@
+"""What every command shares: parsing from dataclasses, YAML options, progress, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ..batch.inputs import ReadOptions
+from ..errors import UsageError
+from ..plan import plain
+
+Parsed = TypeVar("Parsed")
+MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+_QUIET_INTERVAL = 15.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """Options that every verb has."""
+
+    overwrite: bool = False
+    """Replace outputs that exist; an input is never overwritten."""
+
+    resume: bool = False
+    """Go on with a run that was interrupted; its made frames lie in OUTPUT.partial/."""
+
+    report: bool = False
+    """Write an HTML trust report beside the output: OUTPUT.report.html."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How an input is read."""
+
+    as_: Annotated[Literal["auto", "cine", "volume"], tyro.conf.arg(name="as")] = "auto"
+    """Read a folder or file as this, where it could be more than one thing."""
+
+    series: str | None = None
+    """Which series of a folder: its number, description or UID."""
+
+    source_fps: float | None = None
+    """True frames per second of the input, where the file states none or a wrong one."""
+
+    def options(self) -> ReadOptions:
+        """Return them for the reader."""
+        return ReadOptions(as_=self.as_, series=self.series, source_fps=self.source_fps)
+
+
+def parse(kind: type[Parsed], args: Sequence[str], *, prog: str) -> Parsed:
+    """Parse `args` into the dataclass `kind`; its docstrings are the help."""
+    return tyro.cli(kind, prog=f"scanweave {prog}", args=list(args), config=MARKERS)
+
+
+def arguments(options: dict[str, Any]) -> list[str]:
+    """Return options read from a file as command-line arguments."""
+    args: list[str] = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is True:
+            args.append(flag)
+        elif value is not False and value is not None:
+            args += [flag, ",".join(map(str, value)) if isinstance(value, list) else str(value)]
+    return args
+
+
+def split_lists(args: Sequence[str], *options: str) -> list[str]:
+    """Return `args` with the comma lists of `options` as separate words: ``--gaps 2,3`` is ``--gaps 2 3``."""
+    words: list[str] = []
+    for word in args:
+        name, equals, value = word.partition("=")
+        if equals and name in options:
+            words += [name, *value.split(",")]
+        elif words and words[-1] in options:
+            words += word.split(",")
+        else:
+            words.append(word)
+    return words
+
+
+def given(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """Return `paths`, of which there must be one at least.
+
+    Raises:
+        UsageError: None given.
+    """
+    if not paths:
+        raise UsageError("no input", remedy="name a file or a folder")
+    return tuple(paths)
+
+
+def print_json(value: Any) -> None:
+    """Print `value` as JSON on standard output."""
+    print(json.dumps(plain(value), indent=1))
+
+
+class _Rate(ProgressColumn):
+    """Frames per second so far."""
+
+    def render(self, task: Task) -> Text:
+        """Show the speed once it is known."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
+
+
+class Meter:
+    """Shows what is being done, how fast, and how long it will take; on standard error.
+
+    On a terminal a live bar; otherwise (a log, a batch system) one plain line now and then.
+    """
+
+    def __init__(self, *, label: str = "", silent: bool = False) -> None:
+        self._label = f"{label}: " if label else ""
+        self._silent = silent
+        self._console = Console(stderr=True)
+        self._bar: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+        self._told = time.monotonic()
+        self._begun: dict[str, float] = {}
+
+    def labelled(self, source: Path, number: int, total: int) -> Meter:
+        """Name the input that the next steps belong to."""
+        self._label = f"{source.name} ({number + 1} of {total}): "
+        self._begun.clear()
+        if self._bar is not None:
+            for task in self._tasks.values():
+                self._bar.remove_task(task)
+        self._tasks.clear()
+        return self
+
+    def __enter__(self) -> Meter:
+        if self._console.is_terminal and not self._silent:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                _Rate(),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Say that `done` of `total` steps of `what` are done."""
+        if self._bar is not None:
+            if what not in self._tasks:
+                self._tasks[what] = self._bar.add_task(self._label + what, total=total)
+            self._bar.update(self._tasks[what], completed=done, total=total)
+        elif not self._silent:
+            self._line(what, done, total)
+
+    def _line(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        begun = self._begun.setdefault(what, now)
+        if now - self._told < _QUIET_INTERVAL or not done:
+            return
+        self._told = now
+        rate = done / max(now - begun, 1e-9)
+        left = (total - done) / rate
+        print(f"{self._label}{what}: {done}/{total}, {rate:.1f}/s, {left:.0f} s left", file=sys.stderr)
+
+
+Inputs = tyro.conf.Positional[tuple[Path, ...]]
+Output = Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="OUTPUT")]

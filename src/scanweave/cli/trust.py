@@ -1,0 +1,125 @@
+"""``scanweave trust INPUT --methods linear,optical-flow --gaps 2,3,4,8``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from ..batch.inputs import collect_runs
+from ..batch.trust import ScoreOptions, TrustOutcome, trust_file, trust_many
+from ..errors import UsageError
+from ..interpolation.methods import DEFAULT_METHOD
+from .common import Inputs, Meter, Reading, given, parse, print_json, split_lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """Hide acquired frames, make them again, and report how wrong they are: on your own run, against all baselines.
+
+    For a gap of G, every G-th frame is kept and those between are made again; gap 2 hides every other frame. Research
+    use only.
+    """
+
+    inputs: Inputs
+    """Files or folders, as for `scanweave interpolate`."""
+
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="REPORT.html")] = None
+    """HTML report to write (for many inputs: a folder); without it the table is only printed."""
+
+    methods: tuple[str, ...] = ()
+    """Methods to score, for example linear,optical-flow; by default all that are installed."""
+
+    method: str = DEFAULT_METHOD
+    """The method that the verdict is about."""
+
+    gaps: tuple[int, ...] = (2, 3, 4, 8)
+    """Gaps to score at: 2 hides every other frame, 3 two of three, and so on."""
+
+    max_hidden: int | None = None
+    """Score at most so many hidden frames per gap, spread evenly."""
+
+    regions: Literal["auto", "tags", "data", "off"] = "auto"
+    """What is interpolated, as for `scanweave interpolate`."""
+
+    interpolate_flow: bool = False
+    """Interpolate colour flow, spectral and M-mode too."""
+
+    duplicates: Literal["report", "drop"] = "report"
+    """Exact repeats of the frame before: spans that touch one are not scored, or they are taken off first."""
+
+    reading: Reading = Reading()
+
+    overwrite: bool = False
+    """Replace a report that exists."""
+
+    json: bool = False
+    """Print the scores as JSON."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def main(args: Sequence[str]) -> int:
+    """Run the command."""
+    command = parse(Trust, split_lists(args, "--gaps", "--methods"), prog="trust")
+    if any(gap < 2 for gap in command.gaps):
+        raise UsageError(f"gaps {command.gaps} hold one below 2", remedy="a gap of 2 hides every other frame")
+    reading = command.reading.options()
+    runs = collect_runs(given(command.inputs), reading)
+    if len(runs) > 1 and command.output is not None and command.output.suffix:
+        raise UsageError(f"{len(runs)} reports cannot go into one file", path=command.output, remedy="give a folder")
+    scoring = ScoreOptions(
+        methods=command.methods,
+        chosen=command.method,
+        gaps=command.gaps,
+        max_hidden=command.max_hidden,
+        regions=command.regions,
+        interpolate_flow=command.interpolate_flow,
+        duplicates=command.duplicates,
+    )
+    with Meter(silent=command.json) as meter:
+        if len(runs) == 1:
+            outcomes = [
+                trust_file(
+                    runs[0],
+                    command.output,
+                    scoring=scoring,
+                    reading=reading,
+                    overwrite=command.overwrite,
+                    progress=meter,
+                )
+            ]
+        else:
+            outcomes = trust_many(
+                runs, command.output, scoring=scoring, reading=reading, overwrite=command.overwrite, progress=meter
+            )
+    if command.json:
+        print_json([_as_json(o) for o in outcomes] if len(runs) > 1 else _as_json(outcomes[0]))
+    else:
+        for outcome in outcomes:
+            _print(outcome)
+    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+
+
+def _as_json(outcome: TrustOutcome) -> dict[str, object]:
+    error = outcome.error
+    return {
+        "input": outcome.source,
+        "report": None if outcome.report is None else str(outcome.report),
+        **outcome.summary,
+        "error": None if error is None else {"message": str(error), "exit_code": error.exit_code},
+    }
+
+
+def _print(outcome: TrustOutcome) -> None:
+    if outcome.error is not None:
+        print(f"scanweave: error: {outcome.error}", file=sys.stderr)
+        return
+    print(outcome.summary)
+    if outcome.report is not None:
+        print(f"  {outcome.report}")

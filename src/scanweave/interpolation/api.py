@@ -1,0 +1,364 @@
+"""The verb: a cine run -> the same run at any finer set of times, made lazily, gap by gap."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cine import Cine, Derivation, FrameRecord
+from ..errors import InputError, UsageError
+from ..trust.calibration import Calibration, calibrate
+from ..trust.survey import Survey, moving_region, survey
+from .augmentation import TestTimeAugmentation
+from .config import InterpolateConfig, validated
+from .methods import Fitted, Method, PairState, create
+from .regions import RegionAware, RegionPlan, plan_regions
+from .timeline import Slot, exposures_saved, schedule, without_duplicates
+
+# So many times are asked of a pair at once: bounds memory when a gap is divided into hundreds of frames.
+_TIMES_AT_ONCE = 16
+
+
+class FrameStore(Protocol):
+    """Keeps made frames, so that a run that was killed loses none."""
+
+    def load(self, index: int) -> MadeFrame | None:
+        """Return output frame `index`, or None if it is not kept."""
+
+    def save(self, index: int, frame: MadeFrame) -> None:
+        """Keep output frame `index`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MadeFrame:
+    """One made frame in stored units, with what is expected of its error.
+
+    Attributes:
+        pixels: ``(row, column[, 3])`` in stored units.
+        expected_error: Expected mean absolute error in stored units, or None.
+        interval: ``(row, column)`` float32, half-width of the interval of the error in stored units, or None.
+    """
+
+    pixels: NDArray[Any]
+    expected_error: float | None = None
+    interval: NDArray[np.float32] | None = None
+
+
+class InterpolatedCine(Cine):
+    """A run with frames made between the acquired ones; frames are made when asked for, a gap at a time.
+
+    Attributes:
+        acquired: The run that it was made from (duplicates taken off, if that was asked).
+        method: The method, as it was wrapped (regions, augmentation).
+        survey: What was found in the run.
+        regions: What was interpolated and what was copied.
+        calibration: What hidden frames say of the error, or None.
+        notes: What was found and decided, one sentence each.
+    """
+
+    def __init__(
+        self,
+        acquired: Cine,
+        slots: Sequence[Slot],
+        *,
+        original: Sequence[int],
+        method: Method,
+        run: Survey,
+        regions: RegionPlan,
+        calibration: Calibration | None,
+        derivation: Derivation,
+        notes: Sequence[str],
+        store: FrameStore | None = None,
+    ) -> None:
+        self.acquired = acquired
+        self.method = method
+        self.survey = run
+        self.regions = regions
+        self.calibration = calibration
+        self.notes = tuple(notes)
+        self._slots = tuple(slots)
+        self._original = tuple(original)
+        self._store = store
+        self._fitted: Fitted | None = None
+        self._state: tuple[tuple[int, int], PairState] | None = None
+        self._ready: dict[int, MadeFrame] = {}
+        self._errors: dict[int, float] = {}
+        super().__init__(
+            self._give,
+            shape=acquired.shape,
+            dtype=acquired.dtype,
+            times=[slot.time for slot in self._slots],
+            time_unit=acquired.time_unit,
+            levels=acquired.levels,
+            display=acquired.display,
+            source=acquired.source,
+            derivation=derivation,
+        )
+        self._chunks = _chunks(self._slots)
+
+    @property
+    def records(self) -> tuple[FrameRecord, ...]:
+        """What each frame is; confidence is known once a frame was made."""
+        return tuple(self._record(slot) for slot in self._slots)
+
+    def made_frame(self, index: int) -> MadeFrame:
+        """Return made frame `index` with its expected error.
+
+        Raises:
+            ValueError: The frame was not made but acquired or copied.
+        """
+        if self._slots[index].kind != "made":
+            raise ValueError(f"output frame {index} was {self._slots[index].kind}, not made")
+        with self._lock:
+            return self._made(index)
+
+    def _record(self, slot: Slot) -> FrameRecord:
+        error = self._errors.get(slot.index)
+        confidence = None if error is None or self.calibration is None else self.calibration.confidence(error)
+        first, second = (self._original[k] for k in slot.pair)
+        return FrameRecord(
+            index=slot.index,
+            time=slot.time,
+            kind=slot.kind,
+            pair=(first, second),
+            t=slot.t,
+            method=self.method.name if slot.kind == "made" else None,
+            confidence=None if confidence is None else float(confidence),
+            expected_error=error,
+        )
+
+    def _give(self, index: int) -> NDArray[Any]:
+        slot = self._slots[index]
+        if slot.kind != "made":
+            return self.acquired.frame(slot.pair[0] if slot.t <= 0.5 else slot.pair[1])
+        return self._made(index).pixels
+
+    def _made(self, index: int) -> MadeFrame:
+        if index in self._ready:
+            return self._ready[index]
+        kept = self._store.load(index) if self._store else None
+        if kept is not None:
+            self._remember(index, kept)
+            return kept
+        self._make(self._chunks[index])
+        return self._ready[index]
+
+    def _make(self, slots: Sequence[Slot]) -> None:
+        pair = slots[0].pair
+        if self._state is None or self._state[0] != pair:
+            self._fitted = self._fitted or self.method.fit(self.acquired)
+            self._state = (pair, self._fitted.prepare(*pair))
+        made = self._state[1].at([slot.t for slot in slots])
+        self._ready.clear()
+        for k, slot in enumerate(slots):
+            pixels = self.acquired.stored(made.frames[k].numpy())
+            error, interval = None, None
+            if self.calibration is not None and made.uncertainty is not None:
+                doubt = made.uncertainty[k, 0].numpy()
+                scale = self._error_scale()
+                error = float(self.calibration.expected_error(doubt)) * scale
+                interval = (self.calibration.interval(doubt) * scale).astype(np.float32)
+            frame = MadeFrame(pixels, error, interval)
+            self._remember(slot.index, frame)
+            if self._store:
+                self._store.save(slot.index, frame)
+
+    def _remember(self, index: int, frame: MadeFrame) -> None:
+        if len(self._ready) > _TIMES_AT_ONCE:
+            self._ready.clear()
+        self._ready[index] = frame
+        if frame.expected_error is not None:
+            self._errors[index] = frame.expected_error
+
+    def _error_scale(self) -> float:
+        low, high = self.acquired.levels
+        return high - low
+
+
+def _chunks(slots: Sequence[Slot]) -> dict[int, Sequence[Slot]]:
+    """Group the made slots of each gap, a bounded number at a time; every slot leads to its group."""
+    groups: dict[int, Sequence[Slot]] = {}
+    made = (slot for slot in slots if slot.kind == "made")
+    for _, members in groupby(made, key=lambda slot: slot.pair):
+        gap = list(members)
+        for start in range(0, len(gap), _TIMES_AT_ONCE):
+            chunk = gap[start : start + _TIMES_AT_ONCE]
+            groups.update({slot.index: chunk for slot in chunk})
+    return groups
+
+
+def interpolate(
+    cine: Cine,
+    *,
+    factor: int | None = None,
+    inter_frames: int | None = None,
+    to_fps: float | None = None,
+    times: Sequence[float] | None = None,
+    method: str | Method | None = None,
+    config: InterpolateConfig | None = None,
+    store: FrameStore | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+    **options: Any,
+) -> InterpolatedCine:
+    """Make the frames between the acquired ones.
+
+    The run is surveyed (one pass), a part of it is hidden and made again to calibrate confidence, and then nothing is
+    made until a frame is asked for.
+
+    Args:
+        cine: The run, at least two frames.
+        factor: Divide every gap into this many parts.
+        inter_frames: Make this many frames in every gap.
+        to_fps: Resample true time to this rate.
+        times: Make the frames at these times, in seconds from the first frame.
+        method: A name, or any object that speaks the protocol of `scanweave.interpolation.methods`.
+        config: All options in one object, instead of the others.
+        store: Where made frames are kept as they are made.
+        progress: Called with (what is being done, how many done, of how many).
+        options: Further fields of `InterpolateConfig`: `tta`, `regions`, `interpolate_flow`, `duplicates`,
+            `time_axis`, `playback_fps`, `confidence`, ...
+
+    Returns:
+        The interpolated run; acquired frames come out bit for bit.
+
+    Raises:
+        InputError: Fewer than two frames.
+        UsageError: Options that contradict each other.
+
+    Example:
+        >>> import numpy as np
+        >>> run = Cine.from_array(np.random.default_rng(0).integers(0, 255, (3, 32, 32), dtype=np.uint8), fps=30)
+        >>> slow = interpolate(run, factor=4, method="linear")
+        >>> len(slow), bool((slow.frame(4) == run.frame(1)).all())
+        (9, True)
+    """
+    if config is None:
+        chosen = method if isinstance(method, str) else None
+        given = {"factor": factor, "inter_frames": inter_frames, "to_fps": to_fps, "times": times, "method": chosen}
+        config = validated({key: value for key, value in {**given, **options}.items() if value is not None})
+    elif options or any(value is not None for value in (factor, inter_frames, to_fps, times)):
+        raise UsageError("options came both in `config` and beside it", remedy="put all of them into `config`")
+    if len(cine) < 2:
+        raise InputError(
+            f"{len(cine)} frame: there is nothing to interpolate between",
+            path=cine.source.path,
+            remedy="give a run of two frames or more",
+        )
+    report = progress or (lambda what, done, total: None)
+    run = survey(cine, progress=lambda done, total: report("looking at the run", done, total))
+    acquired, original = cine, list(range(len(cine)))
+    if config.duplicates == "drop" and run.duplicates:
+        acquired = without_duplicates(cine, run)
+        original = [k for k in original if k not in set(run.duplicates)]
+        run = survey(acquired)
+    regions = plan_regions(cine, run, mode=config.regions, interpolate_flow=config.interpolate_flow)
+    whole = prepared_method(method or config.method, config, regions)
+    slots = schedule(
+        acquired.times,
+        factor=config.factor,
+        inter_frames=config.inter_frames,
+        to_fps=config.to_fps,
+        at_times=config.times,
+        cuts=run.cuts,
+        time_unit=acquired.time_unit,
+    )
+    calibration = None
+    if config.confidence != "off" and any(slot.kind == "made" for slot in slots):
+        calibration = calibrate(
+            acquired,
+            whole,
+            region=moving_region(run) & regions.mask,
+            duplicates=run.duplicates,
+            cuts=run.cuts,
+            progress=lambda done, total: report("calibrating on hidden frames", done, total),
+        )
+    return InterpolatedCine(
+        acquired,
+        slots,
+        original=original,
+        method=whole,
+        run=run,
+        regions=regions,
+        calibration=calibration,
+        derivation=_derivation(cine, whole, config, regions),
+        notes=_notes(cine, run, regions, config, calibration, slots, dropped=len(cine) - len(acquired)),
+        store=store,
+    )
+
+
+def prepared_method(method: str | Method, config: InterpolateConfig, regions: RegionPlan) -> Method:
+    """Return the method as a run uses it: created, augmented and kept inside the regions.
+
+    Raises:
+        UsageError: Weights, a device or a precision for a method that has no network.
+    """
+    chosen = create(method)
+    if config.weights is not None:
+        raise UsageError(f"method {chosen.name!r} has no weights", remedy="leave out --weights")
+    if config.precision != "float32":
+        raise UsageError(f"method {chosen.name!r} has no network to run in {config.precision}")
+    if config.device not in ("auto", "cpu"):
+        raise UsageError(f"method {chosen.name!r} runs on the CPU only", remedy="leave out --device")
+    if config.tta:
+        chosen = TestTimeAugmentation(chosen)
+    return RegionAware(chosen, regions.mask)
+
+
+def playback_rate(cine: Cine, config: InterpolateConfig) -> float | None:
+    """Return the rate at which the result is meant to be shown, or None where the run has no times."""
+    return config.playback_fps or config.to_fps or cine.fps
+
+
+def _derivation(cine: Cine, method: Method, config: InterpolateConfig, regions: RegionPlan) -> Derivation:
+    if config.divisor is not None:
+        what = f"every gap divided in {config.divisor}"
+    elif config.to_fps is not None:
+        what = f"resampled to {config.to_fps:g} frames per second"
+    else:
+        what = "frames made at listed times"
+    described = method.describe()
+    summary = (
+        f"Temporal interpolation, {what}; method {method.name}; made frames are synthetic, acquired frames unchanged; "
+        f"region: {regions.basis}"
+    )
+    if config.tta:
+        summary += "; averaged with the pass turned by 180 degrees"
+    return Derivation(
+        source_length=len(cine),
+        method=method.name,
+        summary=summary,
+        factor=config.divisor,
+        time_axis=config.time_axis,
+        playback_rate=playback_rate(cine, config),
+        weights_sha256=described.get("weights_sha256"),
+    )
+
+
+def _notes(
+    cine: Cine,
+    run: Survey,
+    regions: RegionPlan,
+    config: InterpolateConfig,
+    calibration: Calibration | None,
+    slots: Sequence[Slot],
+    *,
+    dropped: int,
+) -> list[str]:
+    notes = [*cine.source.notes, *run.notes(), *regions.warnings, *regions.notes]
+    if dropped:
+        notes.append(f"{dropped} duplicate frames were taken off the time axis before interpolation.")
+    copied = sum(slot.kind == "copied" for slot in slots)
+    if copied:
+        notes.append(f"{copied} frames across cuts are repeats of the nearest acquired frame: cuts are never bridged.")
+    if config.inter_frames:
+        notes.append(exposures_saved(config.inter_frames + 1))
+    if config.time_axis == "display":
+        notes.append("Frame times are display times: every time measurement and heart rate is wrong by the factor.")
+    if calibration is None and config.confidence != "off":
+        notes.append("Too few frames can be hidden to calibrate confidence on this run.")
+    return notes
