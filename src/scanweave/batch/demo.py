@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import io
+from ..interpolation.api import Progress
 from ..interpolation.config import InterpolateConfig
 from .inputs import ReadOptions
-from .interpolation import Progress, WriteOptions, interpolate_file
+from .interpolation import WriteOptions, interpolate_file
 
 
 def make_demo(folder: Path, *, factor: int = 4, progress: Progress | None = None) -> dict[Path, str]:

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from .. import io
 from ..cine import Cine
 from ..errors import Interrupted, OutputError, ScanweaveError
-from ..interpolation.api import InterpolatedCine, interpolate, playback_rate
+from ..interpolation.api import InterpolatedCine, Progress, interpolate_as, playback_rate
 from ..interpolation.config import InterpolateConfig
 from ..interpolation.methods import create
 from ..io.files import atomic_output, check_output
@@ -24,7 +24,8 @@ from .films import confidence_map, side_by_side
 from .inputs import ReadOptions, Run, strip_dataset
 from .partial import PartialStore
 
-Progress = Callable[[str, int, int], None]
+# The report beside a result hides at most so many frames per gap; `scanweave trust` hides all.
+REPORT_HIDDEN = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +114,7 @@ def interpolate_file(
     cine = reading.read(run)
     store = PartialStore(output, plan, resume=writing.resume, overwrite=writing.overwrite)
     try:
-        slow = interpolate(cine, config=config, store=store, progress=report)
+        slow = interpolate_as(cine, config, store=store, progress=report)
         notes = [*slow.notes, *_write_output(slow, output, config, writing, report)]
         if store.found:
             notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
@@ -224,19 +225,19 @@ def _write_extras(
             chosen=slow.method,
             survey=slow.survey,
             regions=slow.regions,
+            max_hidden=REPORT_HIDDEN,
             progress=lambda done, total: report("scoring on hidden frames", done, total),
         )
-        with atomic_output(path) as target:
-            write_trust_report(
-                target,
-                cine,
-                result,
-                survey=slow.survey,
-                regions=slow.regions,
-                chosen=slow.method.name,
-                made=slow,
-                plan=plan,
-            )
+        write_trust_report(
+            path,
+            cine,
+            result,
+            survey=slow.survey,
+            regions=slow.regions,
+            chosen=slow.method,
+            made=slow,
+            plan=plan,
+        )
         return trust_summary(result, slow.method.name)
     return {}
 

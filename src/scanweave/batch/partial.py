@@ -75,7 +75,7 @@ class PartialStore:
         try:
             with np.load(self._file(index)) as kept:
                 error = float(kept["expected_error"])
-                interval = kept["interval"] if "interval" in kept else None
+                interval = kept.get("interval")
                 return MadeFrame(kept["pixels"], None if np.isnan(error) else error, interval)
         except FileNotFoundError:
             return None
@@ -89,17 +89,13 @@ class PartialStore:
         Raises:
             ResourceError: The disk is full.
         """
-        arrays = {
-            "pixels": frame.pixels,
-            "expected_error": np.float64(np.nan if frame.expected_error is None else frame.expected_error),
-        }
-        if frame.interval is not None:
-            arrays["interval"] = frame.interval
+        error = np.float64(np.nan if frame.expected_error is None else frame.expected_error)
+        interval = {} if frame.interval is None else {"interval": frame.interval}
         target = self._file(index)
         part = target.with_suffix(".part")
         try:
             with part.open("wb") as stream:
-                np.savez(stream, **arrays)
+                np.savez(stream, allow_pickle=False, pixels=frame.pixels, expected_error=error, **interval)
             part.replace(target)
         except OSError as error:
             raise ResourceError(

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ScanweaveError
-from ..interpolation.config import DEFAULT_METHOD
+from ..interpolation.api import Progress
+from ..interpolation.methods import DEFAULT_METHOD
 from ..interpolation.regions import plan_regions
 from ..interpolation.timeline import without_duplicates
-from ..io.files import atomic_output, check_output
+from ..io.files import check_output
 from ..trust.report import DEFAULT_GAPS, leave_one_out, trust_summary, write_trust_report
 from ..trust.survey import survey
 from .inputs import ReadOptions, Run, strip_dataset
-from .interpolation import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +87,7 @@ def trust_file(
         progress=lambda done, total: report("scoring on hidden frames", done, total),
     )
     if output is not None:
-        with atomic_output(output) as target:
-            write_trust_report(target, cine, result, survey=found, regions=regions, chosen=scoring.chosen)
+        write_trust_report(output, scored, result, survey=found, regions=regions, chosen=scoring.chosen)
     return TrustOutcome(str(run[0]), output, trust_summary(result, scoring.chosen))
 
 

@@ -48,8 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ScanweaveError as error:
         return _fail(error, debug=debug)
     except OSError as error:
-        problem = OutputError(error.strerror or str(error), path=error.filename)
-        return _fail(problem, debug=debug)
+        return _fail(OutputError(error.strerror or str(error), path=error.filename), debug=debug)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
         return _fail(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,11 @@ from ..trust.calibration import Calibration, calibrate
 from ..trust.survey import Survey, moving_region, survey
 from .augmentation import TestTimeAugmentation
 from .config import InterpolateConfig, validated
-from .methods import Fitted, Method, PairState, create
-from .regions import RegionAware, RegionPlan, plan_regions
-from .timeline import Slot, exposures_saved, schedule, without_duplicates
+from .methods import DEFAULT_METHOD, Fitted, Method, PairState, create
+from .regions import RegionPlan, plan_regions, region_aware
+from .timeline import Slot, exposures_sentence, schedule, without_duplicates
+
+Progress = Callable[[str, int, int], None]
 
 # So many times are asked of a pair at once: bounds memory when a gap is divided into hundreds of frames.
 _TIMES_AT_ONCE = 16
@@ -199,16 +201,21 @@ def interpolate(
     inter_frames: int | None = None,
     to_fps: float | None = None,
     times: Sequence[float] | None = None,
-    method: str | Method | None = None,
-    config: InterpolateConfig | None = None,
+    method: str | Method = DEFAULT_METHOD,
+    tta: bool = False,
+    regions: Literal["auto", "tags", "data", "off"] = "auto",
+    interpolate_flow: bool = False,
+    duplicates: Literal["report", "drop"] = "report",
+    confidence: Literal["off", "frames", "map"] = "frames",
+    time_axis: Literal["physical", "display"] = "physical",
+    playback_fps: float | None = None,
     store: FrameStore | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-    **options: Any,
+    progress: Progress | None = None,
 ) -> InterpolatedCine:
     """Make the frames between the acquired ones.
 
     The run is surveyed (one pass), a part of it is hidden and made again to calibrate confidence, and then nothing is
-    made until a frame is asked for.
+    made until a frame is asked for. The options are those of `InterpolateConfig`, which explains each.
 
     Args:
         cine: The run, at least two frames.
@@ -217,11 +224,15 @@ def interpolate(
         to_fps: Resample true time to this rate.
         times: Make the frames at these times, in seconds from the first frame.
         method: A name, or any object that speaks the protocol of `scanweave.interpolation.methods`.
-        config: All options in one object, instead of the others.
+        tta: Average with the pass turned by 180 degrees.
+        regions: How it is found what to interpolate.
+        interpolate_flow: Interpolate colour flow, spectral and M-mode too.
+        duplicates: Report exact repeats, or take them off the time axis.
+        confidence: Whether to calibrate on hidden frames.
+        time_axis: What a derived DICOM states.
+        playback_fps: Rate at which the result is meant to be shown.
         store: Where made frames are kept as they are made.
         progress: Called with (what is being done, how many done, of how many).
-        options: Further fields of `InterpolateConfig`: `tta`, `regions`, `interpolate_flow`, `duplicates`,
-            `time_axis`, `playback_fps`, `confidence`, ...
 
     Returns:
         The interpolated run; acquired frames come out bit for bit.
@@ -237,12 +248,41 @@ def interpolate(
         >>> len(slow), bool((slow.frame(4) == run.frame(1)).all())
         (9, True)
     """
-    if config is None:
-        chosen = method if isinstance(method, str) else None
-        given = {"factor": factor, "inter_frames": inter_frames, "to_fps": to_fps, "times": times, "method": chosen}
-        config = validated({key: value for key, value in {**given, **options}.items() if value is not None})
-    elif options or any(value is not None for value in (factor, inter_frames, to_fps, times)):
-        raise UsageError("options came both in `config` and beside it", remedy="put all of them into `config`")
+    chosen = create(method)
+    options = {
+        "factor": factor,
+        "inter_frames": inter_frames,
+        "to_fps": to_fps,
+        "times": None if times is None else tuple(times),
+        "method": chosen.name,
+        "tta": tta,
+        "regions": regions,
+        "interpolate_flow": interpolate_flow,
+        "duplicates": duplicates,
+        "confidence": confidence,
+        "time_axis": time_axis,
+        "playback_fps": playback_fps,
+    }
+    return interpolate_as(cine, validated(options), method=chosen, store=store, progress=progress)
+
+
+def interpolate_as(
+    cine: Cine,
+    config: InterpolateConfig,
+    *,
+    method: Method | None = None,
+    store: FrameStore | None = None,
+    progress: Progress | None = None,
+) -> InterpolatedCine:
+    """Make the frames between the acquired ones as `config` says; see `interpolate`.
+
+    Args:
+        cine: The run.
+        config: All options.
+        method: The method itself, in place of the one that `config` names.
+        store: Where made frames are kept.
+        progress: Called with (what is being done, how many done, of how many).
+    """
     if len(cine) < 2:
         raise InputError(
             f"{len(cine)} frame: there is nothing to interpolate between",
@@ -257,7 +297,7 @@ def interpolate(
         original = [k for k in original if k not in set(run.duplicates)]
         run = survey(acquired)
     regions = plan_regions(cine, run, mode=config.regions, interpolate_flow=config.interpolate_flow)
-    whole = prepared_method(method or config.method, config, regions)
+    whole = prepared_method(method or create(config.method), config, regions)
     slots = schedule(
         acquired.times,
         factor=config.factor,
@@ -291,22 +331,21 @@ def interpolate(
     )
 
 
-def prepared_method(method: str | Method, config: InterpolateConfig, regions: RegionPlan) -> Method:
-    """Return the method as a run uses it: created, augmented and kept inside the regions.
+def prepared_method(method: Method, config: InterpolateConfig, regions: RegionPlan) -> Method:
+    """Return the method as a run uses it: augmented, and kept inside the regions.
 
     Raises:
         UsageError: Weights, a device or a precision for a method that has no network.
     """
-    chosen = create(method)
     if config.weights is not None:
-        raise UsageError(f"method {chosen.name!r} has no weights", remedy="leave out --weights")
+        raise UsageError(f"method {method.name!r} has no weights", remedy="leave out --weights")
     if config.precision != "float32":
-        raise UsageError(f"method {chosen.name!r} has no network to run in {config.precision}")
+        raise UsageError(f"method {method.name!r} has no network to run in {config.precision}")
     if config.device not in ("auto", "cpu"):
-        raise UsageError(f"method {chosen.name!r} runs on the CPU only", remedy="leave out --device")
+        raise UsageError(f"method {method.name!r} runs on the CPU only", remedy="leave out --device")
     if config.tta:
-        chosen = TestTimeAugmentation(chosen)
-    return RegionAware(chosen, regions.mask)
+        method = TestTimeAugmentation(method)
+    return region_aware(method, regions.mask)
 
 
 def playback_rate(cine: Cine, config: InterpolateConfig) -> float | None:
@@ -356,7 +395,7 @@ def _notes(
     if copied:
         notes.append(f"{copied} frames across cuts are repeats of the nearest acquired frame: cuts are never bridged.")
     if config.inter_frames:
-        notes.append(exposures_saved(config.inter_frames + 1))
+        notes.append(exposures_sentence(config.inter_frames + 1))
     if config.time_axis == "display":
         notes.append("Frame times are display times: every time measurement and heart rate is wrong by the factor.")
     if calibration is None and config.confidence != "off":
