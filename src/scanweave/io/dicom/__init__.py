@@ -1,1 +1,43 @@
-"""."""
+"""DICOM runs in: multi-frame files and folders of single-frame instances. pydicom is imported when first needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...errors import ScanweaveError
+
+if TYPE_CHECKING:
+    from ...cine import Cine
+
+__all__ = ["read_cine", "sniff"]
+
+_PREAMBLE = 128
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
+
+
+def sniff(path: Path) -> bool:
+    """Return whether a file is DICOM by its content: the prefix, or a data set without one that parses sanely."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_PREAMBLE + 4)
+    except OSError:
+        return False
+    if head[_PREAMBLE:] == b"DICM":
+        return True
+    if head[:2] not in _FIRST_GROUPS:
+        return False
+    from .container import open_file
+
+    try:
+        open_file(path)
+    except ScanweaveError:
+        return False
+    return True
+
+
+def read_cine(path: Path, *, series: str | None = None, source_fps: float | None = None, as_cine: bool = False) -> Cine:
+    """Read a DICOM file or folder as a lazy `Cine`; see `scanweave.io.dicom.reading.read_cine`."""
+    from .reading import read_cine as read
+
+    return read(path, series=series, source_fps=source_fps, as_cine=as_cine)
