@@ -7,6 +7,9 @@ import numpy as np
 import pydicom.examples
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
 from pydicom.pixels import pixel_array
 
 from scanweave.cine import Cine, Display, Region, Source
@@ -177,6 +180,25 @@ def test_a_run_at_rest_says_so() -> None:
     plan = planned(np.full((4, 20, 20), 9, np.uint8))
     assert plan.mask.all()
     assert plan.notes == ("Nothing moves in this run.",)
+
+
+@given(
+    frames=npst.arrays(
+        st.sampled_from([np.uint8, np.int16, np.uint16]),
+        st.tuples(st.integers(1, 4), st.integers(1, 14), st.integers(1, 14)).flatmap(
+            lambda shape: st.sampled_from([shape, (*shape, 3)])
+        ),
+    ),
+    modality=st.sampled_from(["US", "XA", None]),
+    interpolate_flow=st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
+def test_any_shape_and_depth(frames: np.ndarray, modality: str | None, interpolate_flow: bool) -> None:
+    plan = planned(frames, modality, interpolate_flow=interpolate_flow)
+    assert plan.mask.shape == frames.shape[1:3]
+    for item in plan.copied:
+        assert 0 <= item.rows[0] < item.rows[1] <= frames.shape[1]
+        assert 0 <= item.columns[0] < item.columns[1] <= frames.shape[2]
 
 
 def test_off_interpolates_everything() -> None:
