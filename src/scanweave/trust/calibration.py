@@ -1,15 +1,18 @@
 """From a method's uncertainty to errors that were measured on the run itself.
 
 Frames are hidden at gap 2 (every other frame), made again, and compared. On the even hidden frames two maps are
-fitted: uncertainty -> per-pixel interval of the error, and mean uncertainty of a frame -> its expected error. On the
-odd ones both are checked.
+fitted: uncertainty -> per-pixel interval of the error, and root-mean-square uncertainty of a frame over the region ->
+its expected error. On the odd ones both are checked. (The root mean square, because frame errors differ where motion
+is largest: on a cine MR run, where a mean over the whole region said nothing, it ranks frames at 0.75.)
 
 **How far it carries.** A made frame of the result lies between frames one step apart, a hidden one between frames two
 steps apart. Both maps take the uncertainty as it is, in units of intensity; a method states it for its own pair and
 its own ``t`` (none at the ends, most in the middle), so a smaller step or a ``t`` nearer to a source gives a smaller
 expected error. That the *relation* between the two is the same at every step and ``t`` is assumed, not measured: no
 acquired frame exists there to compare with. What is known is its direction. At gap 2 the motion to be bridged is
-twice as long, and the hidden frame's own noise counts as error: the error at gap 1 is overstated.
+twice as long, and the hidden frame's own noise counts as error: the error at gap 1 is overstated. Against that, noise
+does not shrink towards the sources as ``t (1 - t)`` does: on four real runs (echo, XA, MR; linear blending, hidden at
+gap 4) the error at t = 1/4 was up to 1.3 times larger, against what was expected, than at t = 1/2.
 """
 
 from __future__ import annotations
@@ -90,10 +93,10 @@ class Calibration:
         doubt = np.asarray(uncertainty, dtype=np.float64)
         if doubt.shape != self.region.shape:
             raise ValueError(f"uncertainty of shape {doubt.shape} does not fit a region of shape {self.region.shape}")
-        return self.frame_error(float(doubt[self.region].mean()))
+        return self.frame_error(_root_mean_square(doubt[self.region]))
 
     def frame_error(self, doubt: float) -> float:
-        """Return the expected mean absolute error of a frame whose mean uncertainty over the region is `doubt`."""
+        """Return the expected mean absolute error of a frame whose root-mean-square uncertainty is `doubt`."""
         return float(np.exp(self.offset + self.slope * np.log(doubt + _FLOOR)))
 
     def confidence(self, expected_error: float) -> float:
@@ -160,7 +163,7 @@ class Evidence:
         self._frames.append(
             _FrameEvidence(
                 index=frame.index,
-                doubt=float(doubt.mean()),
+                doubt=_root_mean_square(doubt),
                 error=float(error.mean()),
                 doubts=doubt[::step].copy(),
                 errors=error.max(axis=0)[::step].copy(),
@@ -278,6 +281,10 @@ def rank_correlation(first: NDArray[Any], second: NDArray[Any]) -> float | None:
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     return float(np.corrcoef(rankdata(first), rankdata(second))[0, 1])
+
+
+def _root_mean_square(values: NDArray[Any]) -> float:
+    return float(np.sqrt(np.square(values, dtype=np.float64).mean()))
 
 
 def _interval_model(

@@ -51,7 +51,9 @@ class FittedMethod(Protocol):
 class RunMethod(Protocol):
     """A method of any job that makes frames of a run."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the method is called in a report."""
 
     def fit(self, cine: Cine) -> FittedMethod:
         """Study the whole run."""
