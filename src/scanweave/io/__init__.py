@@ -1,1 +1,292 @@
 """Files to `Cine` and back; the format is found from the content, never from the suffix."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from ..cine import Cine
+from ..errors import InputError, UnsupportedError, UsageError
+from .common import Progress, natural
+from .files import atomic_output, check_output
+from .folders import are_single_images, inputs_in, left_out, list_folder, suffix_like
+from .kinds import IMAGES, RUNS, kind_of, require_known
+
+__all__ = ["SUFFIXES", "Progress", "are_single_images", "inputs_in", "natural", "read", "suffix_like", "write"]
+
+Like = str | os.PathLike[str]
+
+SUFFIXES: dict[str, str] = {
+    ".dcm": "dicom",
+    ".dicom": "dicom",
+    ".mp4": "video",
+    ".mov": "video",
+    ".mkv": "video",
+    ".avi": "video",
+    ".gif": "video",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".bmp": "bmp",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+"""What each suffix is written as; no suffix is a folder of PNGs."""
+
+
+def read(
+    path: Like | Sequence[Like],
+    *,
+    as_: Literal["auto", "cine", "volume"] = "auto",
+    series: str | None = None,
+    dataset: str | None = None,
+    source_fps: float | None = None,
+) -> Cine:
+    """Read a run of frames; pixels are decoded when asked for.
+
+    Args:
+        path: A DICOM file or folder; a folder of PNG, TIFF, JPEG or BMP; a many-page TIFF; npy, npz or HDF5
+            (``file.h5:/dataset``); a video; or a list of single images in the order of time.
+        as_: What to read it as. ``volume`` is not handled yet.
+        series: Which DICOM series of a folder, where there are several.
+        dataset: Name of the HDF5 dataset or npz array, where there are several.
+        source_fps: Frames per second of the source, where the file states none or a wrong one.
+
+    Returns:
+        The run. `Cine.source.notes` says what was odd about the file.
+
+    Raises:
+        InputError: Missing, empty, damaged, or not one run.
+        UnsupportedError: Sound, but not frames over time in grey or colour.
+        UsageError: Arguments that contradict each other.
+
+    Example:
+        >>> from pydicom.examples import get_path
+        >>> cine = read(get_path("ybr_color"))
+        >>> len(cine), cine.shape
+        (30, (240, 320, 3))
+    """
+    if as_ not in ("auto", "cine", "volume"):
+        raise UsageError(f"as_={as_!r} is none of auto, cine, volume")
+    if as_ == "volume":
+        raise UnsupportedError("volumes are not handled yet", remedy="read a run of frames over time")
+    if source_fps is not None and not (math.isfinite(source_fps) and source_fps > 0):
+        raise UsageError(f"a source rate of {source_fps} frames per second", remedy="give --source-fps above 0")
+    if not isinstance(path, str | os.PathLike):
+        paths = [Path(one) for one in path]
+        if len(paths) != 1:
+            return _read_list(paths, source_fps)
+        path = paths[0]
+    file, named = _split_dataset(Path(path))
+    if named is not None and dataset is not None and named.strip("/") != dataset.strip("/"):
+        raise UsageError(f"two datasets are named: {named} and {dataset}", remedy="name one")
+    if file.is_dir():
+        return _read_folder(file, series, source_fps)
+    return _read_file(file, series, dataset or named, source_fps)
+
+
+def write(
+    item: Cine,
+    path: Like,
+    *,
+    like: Any = None,
+    overwrite: bool = False,
+    playback_fps: float | None = None,
+    single_frames: bool = False,
+    mark_synthetic: bool = False,
+    lossless: bool = False,
+    progress: Progress | None = None,
+) -> tuple[str, ...]:
+    """Write a run, frame by frame; the output is whole or absent.
+
+    Args:
+        item: The run.
+        path: Where; the suffix picks the format (`SUFFIXES`), none means a folder of PNGs, ``file.h5:/dataset`` names
+            the dataset.
+        like: For DICOM: the header to derive from, instead of the run's own source.
+        overwrite: Replace an existing output. An input is never replaced.
+        playback_fps: Frames per second at which a video, or a DICOM viewer, shows it.
+        single_frames: For DICOM: a folder with one file per frame.
+        mark_synthetic: Write SYNTHETIC into a corner of made frames.
+        lossless: For mp4 and mov: an exact film, which fewer players can play.
+        progress: Called with the number of frames done.
+
+    Returns:
+        What a user should know about what was written, one sentence each.
+
+    Raises:
+        UsageError: A suffix that no format has, or options that do not fit.
+        OutputError: The output is an input, exists, or cannot be written.
+    """
+    target, dataset = _split_target(Path(path))
+    suffix = target.suffix.lower()
+    kind = "dicom" if single_frames else SUFFIXES.get(suffix, "folder" if not suffix else None)
+    if kind is None:
+        known = ", ".join(SUFFIXES)
+        raise UsageError(f"{target.name}: no format has the suffix {suffix}", remedy=f"use one of {known}, or none")
+    if playback_fps is not None and not (math.isfinite(playback_fps) and playback_fps > 0):
+        raise UsageError(f"a playback rate of {playback_fps} frames per second", remedy="give a rate above 0")
+    source = item.source
+    check_output(target, [*([source.path] if source.path else []), *source.files], overwrite=overwrite)
+    if mark_synthetic and kind != "dicom":
+        item = _marked(item)
+    with atomic_output(target, folder=kind == "folder" or single_frames) as place:
+        if kind == "dicom":
+            from .dicom.derived import write_cine
+
+            return tuple(
+                write_cine(
+                    item,
+                    place,
+                    like=like,
+                    single_frames=single_frames,
+                    mark_synthetic=mark_synthetic,
+                    playback_fps=playback_fps,
+                    progress=progress,
+                )
+            )
+        return _writer(kind, dataset, playback_fps, lossless)(item, place, progress)
+
+
+def _writer(
+    kind: str, dataset: str | None, playback_fps: float | None, lossless: bool
+) -> Callable[[Cine, Path, Progress | None], tuple[str, ...]]:
+    if kind == "video":
+        from .movies import write_video
+
+        return lambda cine, place, progress: write_video(
+            cine, place, playback_fps=playback_fps, lossless=lossless, progress=progress
+        )
+    if kind == "tiff":
+        from .tiff import write_tiff
+
+        return lambda cine, place, progress: write_tiff(cine, place, progress=progress)
+    if kind in ("npy", "npz"):
+        from .arrays import write_npy, write_npz
+
+        write_array = write_npy if kind == "npy" else write_npz
+        return lambda cine, place, progress: write_array(cine, place, progress=progress)
+    if kind == "hdf5":
+        from .hdf5 import write_hdf5
+
+        return lambda cine, place, progress: write_hdf5(cine, place, dataset=dataset or "/frames", progress=progress)
+    from .images import write_picture, write_pictures_folder
+
+    if kind == "folder":
+        return lambda cine, place, progress: write_pictures_folder(cine, place, progress=progress)
+    return lambda cine, place, progress: write_picture(cine, place, format_=kind)  # type: ignore[arg-type]
+
+
+def _read_file(file: Path, series: str | None, dataset: str | None, source_fps: float | None) -> Cine:
+    kind = kind_of(file)
+    require_known(kind, file)
+    if dataset is not None and kind not in ("hdf5", "npz"):
+        raise UsageError(f"{file}: only HDF5 and npz files hold named datasets", remedy="leave the dataset out")
+    if kind == "dicom":
+        from . import dicom
+
+        return dicom.read_cine(file, series=series, source_fps=source_fps)
+    if kind in ("video", "gif"):
+        from .video import read_video
+
+        return read_video(file, source_fps=source_fps)
+    if kind == "tiff":
+        from .tiff import read_tiff
+
+        return read_tiff(file, source_fps=source_fps)
+    if kind == "hdf5":
+        from .hdf5 import read_hdf5
+
+        return read_hdf5(file, dataset=dataset, source_fps=source_fps)
+    if kind in ("npy", "npz"):
+        from .arrays import read_npy, read_npz
+
+        if kind == "npy":
+            return read_npy(file, source_fps=source_fps)
+        return read_npz(file, name=dataset and dataset.strip("/"), source_fps=source_fps)
+    from .images import read_pictures
+
+    return read_pictures([file], source_fps=source_fps)
+
+
+def _read_list(paths: list[Path], source_fps: float | None) -> Cine:
+    if not paths:
+        raise UsageError("no input", remedy="name a file or a folder")
+    for path in paths:
+        kind = kind_of(path)
+        require_known(kind, path)
+        if kind not in IMAGES:
+            raise InputError(
+                f"is no single picture ({kind}), but one of {len(paths)} inputs for one run",
+                path=path,
+                remedy="give single pictures in the order of time, or this file alone",
+            )
+    from .images import read_pictures
+
+    return read_pictures(paths, source_fps=source_fps)
+
+
+def _read_folder(folder: Path, series: str | None, source_fps: float | None) -> Cine:
+    listing = list_folder(folder)
+    slices, pictures = listing.of("dicom"), listing.of(*IMAGES)
+    if slices:
+        from . import dicom
+
+        cine = dicom.read_cine(folder, series=series, source_fps=source_fps)
+        if pictures:
+            cine.source = replace(cine.source, notes=(*cine.source.notes, *left_out(listing, slices)))
+        return cine
+    if pictures:
+        from .images import read_pictures
+
+        return read_pictures(pictures, folder=folder, source_fps=source_fps, notes=left_out(listing, pictures))
+    runs = listing.of(*RUNS)
+    if len(runs) == 1 and not listing.folders:
+        return _read_file(runs[0], series, None, source_fps)
+    if runs or listing.folders:
+        inside = ", ".join(path.name for path in [*runs, *listing.folders][:5])
+        raise InputError(f"is a folder of several inputs: {inside}", path=folder, remedy="name one of them")
+    raise InputError("holds neither DICOM nor pictures", path=folder, remedy="give a folder with one run of frames")
+
+
+def _split_dataset(path: Path) -> tuple[Path, str | None]:
+    """Split ``file.h5:/dataset``; any path that exists as it stands is left whole."""
+    head, mark, name = str(path).rpartition(":")
+    if mark and name and not path.exists() and Path(head).is_file():
+        return Path(head), name
+    return path, None
+
+
+def _split_target(path: Path) -> tuple[Path, str | None]:
+    match = re.fullmatch(r"(.+\.(?:h5|hdf5)):(/.+)", str(path), flags=re.IGNORECASE)
+    return (Path(match[1]), match[2]) if match else (path, None)
+
+
+def _marked(cine: Cine) -> Cine:
+    """Return `cine` with SYNTHETIC in a corner of every made frame."""
+    from .dicom.derived_mark import marked
+
+    records = cine.records
+    if records is None:
+        raise UsageError("nothing here was made, so there is nothing to mark", remedy="leave mark_synthetic out")
+    return Cine(
+        lambda i: marked(cine.frame(i), cine) if records[i].kind == "made" else cine.frame(i),
+        shape=cine.shape,
+        dtype=cine.dtype,
+        times=cine.times,
+        time_unit=cine.time_unit,
+        levels=cine.levels,
+        display=cine.display,
+        source=cine.source,
+        records=records,
+        derivation=cine.derivation,
+    )

@@ -39,8 +39,8 @@ def atomic_output(path: Path, *, folder: bool = False) -> Iterator[Path]:
         yield target
         _sync(target)
         if path.is_dir() and not path.is_symlink():
-            os.replace(path, hold / "replaced")
-        os.replace(target, path)
+            path.replace(hold / "replaced")
+        target.replace(path)
     except OSError as error:
         raise _explained(error, path) from error
     finally:

@@ -1,0 +1,139 @@
+"""HDF5: one dataset of frames, read frame by frame."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cine import Cine
+from ..errors import InputError, UnsupportedError
+from .arrays import cine_of
+from .common import Meaning, Progress, native, reading
+
+_KIND = "an HDF5 file"
+_MEANING = "scanweave"
+
+
+def read_hdf5(path: Path, *, dataset: str | None = None, source_fps: float | None = None) -> Cine:
+    """Read a dataset ``(frame, row, column[, 3])``; the file stays open as long as the cine lives.
+
+    Times are taken from a dataset ``times`` (seconds) in the same group, if there is one of fitting length.
+
+    Args:
+        path: The file.
+        dataset: Name of the dataset; without it the file must hold exactly one that can be a run.
+        source_fps: Frames per second, in place of times in the file.
+
+    Raises:
+        InputError: Damaged, or the dataset cannot be chosen.
+        UnsupportedError: A tomography scan, whose projections differ in angle, not in time.
+    """
+    with reading(path, _KIND):
+        file = h5py.File(path, "r")
+        _refuse_tomography(file, path, dataset)
+        chosen = file[_choose(file, dataset, path)]
+        if not isinstance(chosen, h5py.Dataset):
+            raise InputError(f"{chosen.name} is no dataset", path=path, remedy=_candidates_remedy(file, path))
+        times = _times_beside(chosen)
+        meaning = Meaning.parse(chosen.attrs.get(_MEANING))
+    return cine_of(
+        _Frames(file, chosen),
+        path,
+        format_="hdf5",
+        source_fps=source_fps,
+        times=times,
+        meaning=meaning,
+        name=str(chosen.name),
+    )
+
+
+def write_hdf5(
+    cine: Cine, path: Path, *, dataset: str = "/frames", progress: Progress | None = None
+) -> tuple[str, ...]:
+    """Write a dataset in the stored dtype, one chunk per frame, with ``times`` (seconds) beside it; return notes."""
+    prepared = native(cine)
+    shape = (len(cine), *cine.shape[:2], *((3,) if prepared.colour else ()))
+    with h5py.File(path, "w") as file:
+        frames = file.create_dataset(dataset, shape, prepared.dtype, chunks=(1, *shape[1:]))
+        frames.attrs[_MEANING] = prepared.meaning.dumps()
+        for i in range(len(cine)):
+            frames[i] = prepared.frame(i)
+            if progress:
+                progress(i + 1)
+        if cine.time_unit == "s":
+            times = frames.parent.create_dataset("times", data=cine.times)
+            times.attrs["units"] = "s"
+    return prepared.notes
+
+
+class _Frames:
+    """A dataset that keeps its file open."""
+
+    def __init__(self, file: h5py.File, dataset: h5py.Dataset) -> None:
+        self._file = file
+        self._dataset = dataset
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype: np.dtype[Any] = dataset.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return np.asarray(self._dataset[key])
+
+
+def _refuse_tomography(file: h5py.File, path: Path, dataset: str | None) -> None:
+    """Refuse the Data Exchange layout of synchrotrons: projections with an angle each."""
+    if dataset is not None and dataset.strip("/") != "exchange/data":
+        return
+    group = file.get("exchange")
+    if isinstance(group, h5py.Group) and "data" in group and "theta" in group:
+        raise UnsupportedError(
+            f"is a tomography scan (exchange/data with {len(group['theta'])} angles in exchange/theta): "
+            "its projections differ in angle, not in time",
+            path=path,
+            remedy="reconstruct it with a tomography program; a run of frames at one angle can be read",
+        )
+
+
+def _candidates(file: h5py.File) -> list[str]:
+    found: list[str] = []
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.dtype.kind in "buif":
+            grey, colour = item.ndim == 3, item.ndim == 4 and item.shape[-1] == 3
+            if (grey or colour) and min(item.shape) > 0:
+                found.append(f"/{name}")
+
+    file.visititems(visit)
+    return found
+
+
+def _candidates_remedy(file: h5py.File, path: Path) -> str:
+    names = _candidates(file)
+    if not names:
+        return "it holds no dataset of the shape (frame, row, column[, 3])"
+    return f"name one of its datasets: {', '.join(f'{path.name}:{name}' for name in names[:8])}"
+
+
+def _choose(file: h5py.File, dataset: str | None, path: Path) -> str:
+    if dataset is not None:
+        if dataset not in file:
+            raise InputError(f"holds no dataset {dataset}", path=path, remedy=_candidates_remedy(file, path))
+        return dataset
+    names = _candidates(file)
+    if len(names) != 1:
+        raise InputError(
+            f"holds {len(names)} datasets that could be runs of frames",
+            path=path,
+            remedy=_candidates_remedy(file, path),
+        )
+    return names[0]
+
+
+def _times_beside(frames: h5py.Dataset) -> NDArray[np.float64] | None:
+    beside = frames.parent.get("times")
+    if not isinstance(beside, h5py.Dataset) or beside.dtype.kind not in "uif" or beside.shape != frames.shape[:1]:
+        return None
+    return np.asarray(beside[()], dtype=np.float64)
