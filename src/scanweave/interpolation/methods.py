@@ -63,7 +63,9 @@ class Fitted(Protocol):
 class Method(Protocol):
     """Something that makes frames between acquired ones."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The registry name."""
 
     def fit(self, cine: Cine) -> Fitted:
         """Study the whole run; only the frames in `cine` may be used."""

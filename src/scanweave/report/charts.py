@@ -182,7 +182,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
     if panel.ticks is not None:
         axes.set_xticks(list(panel.ticks))
     if panel.from_zero:
-        axes.set_ylim(bottom=0)
+        # room for the words above the marks
+        axes.set_ylim(0, axes.get_ylim()[1] * (1.15 if panel.marks else 1.0))
 
 
 def _draw_series(axes: Axes, series: Series) -> None:
@@ -193,7 +194,7 @@ def _draw_series(axes: Axes, series: Series) -> None:
     order = 4 if series.bold or series.alarm else 3
     if series.style == "bars":
         width = 0.8 * float(np.diff(np.unique(xs)).min()) if len(np.unique(xs)) > 1 else 0.8
-        axes.bar(xs, np.nan_to_num(ys), width=width, color=colour, label=series.name, zorder=order)
+        axes.bar(xs, np.nan_to_num(ys), width=width, color=colour, alpha=0.55, label=series.name, zorder=1)
         return
     if series.low is not None and series.high is not None:
         spans = np.abs(np.stack([ys - np.asarray(series.low), np.asarray(series.high) - ys]))
@@ -215,10 +216,14 @@ def _draw_series(axes: Axes, series: Series) -> None:
 
 def _legend(figure: Figure, grid: Any) -> None:
     """Name the series once for all panels, above them."""
+    from matplotlib.container import BarContainer
+
     named: dict[str, Any] = {}
     for axes in grid:
-        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
-            named.setdefault(name, handle)
+        # matplotlib lists bars after lines; here the order of drawing counts
+        found = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+        for name in sorted(found, key=lambda name: not isinstance(found[name], BarContainer)):
+            named.setdefault(name, found[name])
     if len(named) > 1:
         figure.legend(
             list(named.values()),

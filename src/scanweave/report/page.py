@@ -37,10 +37,10 @@ def number(value: float | None, digits: int = 2, *, signed: bool = False) -> str
     return text.replace("-", "−")
 
 
-def spread(quartiles: tuple[float, float, float], digits: int = 2) -> str:
-    """Return ``(lower quartile, median, upper quartile)`` as ``median [lower, upper]``."""
+def spread(quartiles: tuple[float, float, float], digits: int = 2) -> tuple[str, str]:
+    """Return ``(lower quartile, median, upper quartile)`` as the texts ``median`` and ``[lower, upper]``."""
     lower, median, upper = quartiles
-    return f"{number(median, digits)} [{number(lower, digits)}, {number(upper, digits)}]"
+    return number(median, digits), f"[{number(lower, digits)}, {number(upper, digits)}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell that stands out: the best of its group, or one to worry about."""
+    """A cell that stands out: the best of its group, or one to worry about; `detail` is set small below the text."""
 
     text: str
+    detail: str = ""
     best: bool = False
     bad: bool = False
     strong: bool = False
@@ -118,13 +119,20 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Numbers in rows. A row that begins a group gets a line above it (`group_every` rows, 0: none)."""
+    """Numbers in rows.
+
+    Attributes:
+        caption: What the table shows.
+        columns: Titles and units.
+        rows: One cell per column.
+        grouped: Rows with one first cell belong together: it is written once, and a line parts the groups.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[str | Cell]]
-    group_every: int = 0
+    grouped: bool = False
 
     def __post_init__(self) -> None:
         for row in self.rows:
@@ -132,8 +140,14 @@ class Table:
                 raise ValueError(f"a row of {len(row)} cells in a table of {len(self.columns)} columns")
 
     def cells(self) -> list[list[Cell]]:
-        """Return the rows with every cell a `Cell`."""
-        return [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in self.rows]
+        """Return the rows with every cell a `Cell`; the first is empty where it repeats that of its group."""
+        rows = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in self.rows]
+        if not self.grouped:
+            return rows
+        return [
+            [Cell(""), *row[1:]] if above is not None and row[0] == above[0] else row
+            for above, row in zip([None, *rows], rows, strict=False)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

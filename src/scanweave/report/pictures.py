@@ -86,7 +86,7 @@ def error_scale(limit: float, name: str, *, signed: bool = False, digits: int = 
     """Return the colour bar that belongs to `error_map`, or to `difference_map` if `signed`."""
     colours = _colours(_SIGNED if signed else _ABSOLUTE)[np.linspace(0, 255, 17).round().astype(int)]
     low = f"−{limit:.{digits}f}" if signed else "0"
-    return Scale([f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours], low, f"{limit:.{digits}f} and above", name)
+    return Scale([f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colours], low, f"{limit:.{digits}f} or more", name)
 
 
 def outlined(

@@ -1,0 +1,165 @@
+"""The trust report of interpolation: hide acquired frames, make them again, and say on one page how wrong they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..cine import Cine
+from ..errors import InputError, UsageError
+from ..interpolation.methods import Method, available, create
+from ..interpolation.regions import RegionAware, RegionPlan, plan_regions
+from ..interpolation.timeline import without_duplicates
+from ..io.files import atomic_output
+from ..plan import Plan
+from ..report import Page, render
+from . import core
+from .core import LeaveOneOut
+from .figures import Findings
+from .page import build
+from .survey import Survey, moving_region
+from .survey import survey as survey_of
+from .verdict import trust_summary
+
+__all__ = ["DEFAULT_GAPS", "LeaveOneOut", "leave_one_out", "trust_page", "trust_summary", "write_trust_report"]
+
+DEFAULT_GAPS = (2, 3, 4, 8)
+RegionMode = Literal["auto", "tags", "data", "off"]
+Progress = Callable[[int, int], None]
+
+
+def leave_one_out(
+    cine: Cine,
+    methods: Sequence[str | Method] | None = None,
+    gaps: Sequence[int] = DEFAULT_GAPS,
+    *,
+    chosen: str | Method | None = None,
+    regions: RegionMode | RegionPlan = "auto",
+    interpolate_flow: bool = False,
+    duplicates: Literal["report", "drop"] = "report",
+    survey: Survey | None = None,
+    max_hidden: int | None = 64,
+    progress: Progress | None = None,
+) -> LeaveOneOut:
+    """Hide acquired frames, make them again by each method, and score them.
+
+    Args:
+        cine: The run, at least three frames.
+        methods: Names or method objects; None: every method known.
+        gaps: How far apart the frames are that remain; each at least 2. A gap too wide for the run is skipped, and
+            the result says so.
+        chosen: One more method, scored in place of any of the same name: as it was used, options and all.
+        regions: What is interpolated, as in `InterpolateConfig`, or a plan made before.
+        interpolate_flow: Interpolate colour flow, spectral, M-mode and palette Doppler too.
+        duplicates: ``report`` leaves out hidden frames beside exact repeats; ``drop`` takes repeats off the time axis
+            first: then frame numbers in the result are those of the run without them.
+        survey: What was found in `cine`, if that is known.
+        max_hidden: Hide at most so many frames per gap, evenly over the run; None: all.
+        progress: Called with (frames made, of how many).
+
+    Raises:
+        InputError: Fewer than three frames.
+        UsageError: No such method, or a gap below 2.
+
+    Example:
+        >>> import numpy as np
+        >>> run = Cine.from_array(np.random.default_rng(0).integers(0, 255, (9, 24, 24), dtype=np.uint8), fps=30)
+        >>> [(s.method, s.gap) for s in leave_one_out(run, ["hold", "linear"], gaps=[2]).summary()]
+        [('hold', 2), ('linear', 2)]
+    """
+    _check(cine, gaps)
+    found = survey or survey_of(cine)
+    if duplicates == "drop" and found.duplicates:
+        cine = without_duplicates(cine, found)
+        _check(cine, gaps)
+        found = survey_of(cine)
+    plan = regions
+    if not isinstance(plan, RegionPlan):
+        plan = plan_regions(cine, found, mode=plan, interpolate_flow=interpolate_flow)
+    wanted = [create(method) for method in (available() if methods is None else methods)]
+    if chosen is not None:
+        first = create(chosen)
+        wanted = [first, *(method for method in wanted if method.name != first.name)]
+    names = [method.name for method in wanted]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"methods {', '.join(names) or 'none'}", remedy="name at least one, and each once")
+    return core.leave_one_out(
+        cine,
+        {method.name: inside(method, plan) for method in wanted},
+        gaps=gaps,
+        region=moving_region(found),
+        duplicates=found.duplicates,
+        cuts=found.cuts,
+        max_hidden=max_hidden,
+        progress=progress,
+    )
+
+
+def trust_page(
+    cine: Cine,
+    result: LeaveOneOut,
+    survey: Survey,
+    regions: RegionPlan,
+    *,
+    chosen: str | Method,
+    made: Cine | None = None,
+    plan: Plan | None = None,
+) -> Page:
+    """Return the page that says how far to trust `chosen` on this run.
+
+    Args:
+        cine: The run that was scored.
+        result: Its leave-one-out score.
+        survey: What was found in it.
+        regions: What was interpolated and what was copied.
+        chosen: The method that the page is about: a name, or the method as it was used.
+        made: The interpolated run, for its confidence and the motion along one line.
+        plan: What was run, shown in full at the end.
+
+    Raises:
+        UsageError: `chosen` was not scored.
+    """
+    method = inside(create(chosen), regions)
+    return build(Findings(cine, result, survey, regions, method, made, plan))
+
+
+def write_trust_report(
+    path: Path,
+    cine: Cine,
+    result: LeaveOneOut,
+    *,
+    survey: Survey,
+    regions: RegionPlan,
+    chosen: str | Method,
+    made: Cine | None = None,
+    plan: Plan | None = None,
+) -> None:
+    """Write `trust_page` as one HTML file that needs nothing else; whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+        UsageError: `chosen` was not scored.
+    """
+    html = render(trust_page(cine, result, survey, regions, chosen=chosen, made=made, plan=plan))
+    with atomic_output(path) as target:
+        target.write_text(html, encoding="utf-8")
+
+
+def inside(method: Method, plan: RegionPlan) -> Method:
+    """Return the method kept inside the regions, if it is not already."""
+    return method if isinstance(method, RegionAware) else RegionAware(method, plan.mask)
+
+
+def _check(cine: Cine, gaps: Sequence[int]) -> None:
+    path = cine.source.path
+    if len(cine) < 3:
+        reason = {
+            1: "one frame: there is nothing to interpolate and nothing to score",
+            2: "two frames can be interpolated, but neither can be hidden, so nothing can be scored",
+        }[len(cine)]
+        raise InputError(reason, path=path, remedy="give a run of at least three frames")
+    if not gaps or min(gaps) < 2:
+        raise UsageError(
+            f"gaps {', '.join(map(str, gaps)) or 'none'}", path=path, remedy="give gaps of 2 or more: 2,3,4,8"
+        )
