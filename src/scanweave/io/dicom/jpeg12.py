@@ -6,36 +6,29 @@ decodes them; it is called here as pydicom's own plug-in calls it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import JPEGExtended12Bit
 
-from ...errors import UnsupportedError
 
-
-def decode_jpeg12(encoded: bytes, *, shape: Sequence[int], stored: int) -> NDArray[Any]:
-    """Decode one grey frame of up to 12 bits.
+def decode_jpeg12(encoded: bytes, options: dict[str, Any]) -> NDArray[Any]:
+    """Decode one unsigned grey frame of 9 to 12 bits.
 
     Args:
         encoded: The JPEG stream.
-        shape: (rows, columns).
-        stored: Bits stored, 9 to 12.
+        options: Pixel description: ``rows``, ``columns``, ``bits_stored``.
 
     Returns:
         uint16 ``(row, column)``.
 
     Raises:
-        UnsupportedError: Colour, or more bits than the process has.
         ValueError: The stream cannot be decoded.
     """
-    if len(shape) != 2 or stored > 12:
-        raise UnsupportedError(f"JPEG Extended with {stored} bits and shape {tuple(shape)} is not handled")
     import gdcm
 
-    rows, columns = shape
+    rows, columns, stored = options["rows"], options["columns"], options["bits_stored"]
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(encoded)
     fragments = gdcm.SequenceOfFragments.New()

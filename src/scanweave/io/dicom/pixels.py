@@ -14,17 +14,17 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 from pydicom.pixels.utils import as_pixel_options
-from pydicom.uid import JPEGExtended12Bit, MPEGTransferSyntaxes
+from pydicom.uid import JPEGExtended12Bit, MPEGTransferSyntaxes, RLELossless
 
 from ...errors import InputError, UnsupportedError
+from .codec_worker import decode
+from .codecs import DecodingError, decode_frame
 from .codestream import flaw
 from .container import UNDEFINED_LENGTH, PixelElement
 from .elements import integer, text
 from .fragments import EncapsulationError, Fragments, find_frames
-from .jpeg12 import decode_jpeg12
 from .quiet import PYDICOM_FAILURES, quiet
 
 _DAMAGED = "copy or export the file anew"
@@ -114,7 +114,7 @@ class PixelData:
         self.element = element
         self.layout = read_layout(header, element)
         self.notes: list[str] = []
-        self._decoder = _decoder(element)
+        self._decoder = _decoder(element, self.layout)
         self._options = _options(header, element)
         self._frames: list[Fragments] | None = None
         if element.syntax.is_encapsulated:
@@ -131,45 +131,44 @@ class PixelData:
         """
         path = self.element.path
         try:
-            with self._open() as stream, quiet(native=self._frames is not None) as warned:
-                array = self._native(stream, index) if self._frames is None else self._encapsulated(stream, index)
-        except (InputError, UnsupportedError):
-            raise
+            with self._open() as stream:
+                array, warned = (self._native if self._frames is None else self._encapsulated)(stream, index)
         except OSError as error:
             raise InputError(f"frame {index} cannot be read: {error.strerror or error}", path=path) from error
         except PYDICOM_FAILURES as error:
+            said = f" ({error})" if isinstance(error, DecodingError) and len(str(error)) < 120 else ""
             raise InputError(
-                f"frame {index} cannot be decoded: its data are damaged", path=path, remedy=_DAMAGED
-            ) from (error)
+                f"frame {index} cannot be decoded: its data are damaged{said}", path=path, remedy=_DAMAGED
+            ) from error
         if index == 0:
             self.notes.extend(f"pydicom: {text}" for text in warned if f"pydicom: {text}" not in self.notes)
         if array.shape != self.layout.shape:
             raise InputError(f"frame {index} decodes to {array.shape}, the header says {self.layout.shape}", path=path)
         return array.astype(self.layout.dtype, copy=False)
 
-    def _native(self, stream: IO[bytes], index: int) -> NDArray[Any]:
+    def _native(self, stream: IO[bytes], index: int) -> tuple[NDArray[Any], list[str]]:
         stream.seek(self.element.offset)
-        array: NDArray[Any] = self._decoder.as_array(stream, index=index, **self._options)[0]  # type: ignore[arg-type]
-        return array
+        with quiet() as warned:
+            array: NDArray[Any] = self._decoder.as_array(stream, index=index, **self._options)[0]  # type: ignore[arg-type]
+        return array, warned
 
-    def _encapsulated(self, stream: IO[bytes], index: int) -> NDArray[Any]:
+    def _encapsulated(self, stream: IO[bytes], index: int) -> tuple[NDArray[Any], list[str]]:
         assert self._frames is not None
         encoded = b"".join(_read(stream, offset, length) for offset, length in self._frames[index])
-        layout = self.layout
+        layout, syntax = self.layout, self.element.syntax
         wrong = flaw(
             encoded,
-            self.element.syntax,
+            syntax,
             rows=layout.rows,
             columns=layout.columns,
             frame_bytes=layout.rows * layout.columns * layout.samples * layout.allocated // 8,
         )
         if wrong:
             raise InputError(f"frame {index} {wrong}", path=self.element.path, remedy=_DAMAGED)
-        if self.element.syntax == JPEGExtended12Bit and layout.stored > 8:
-            return decode_jpeg12(encoded, shape=layout.shape, stored=layout.stored)
-        options = {**self._options, "number_of_frames": 1}
-        array: NDArray[Any] = self._decoder.as_array(encapsulate([encoded]), index=0, **options)[0]
-        return array
+        if syntax == RLELossless:  # decoded by pydicom itself: nothing there can crash
+            with quiet() as warned:
+                return decode(encoded, self._options), warned
+        return decode_frame(encoded, self._options)
 
     def _open(self) -> AbstractContextManager[IO[bytes]]:
         if self.element.inflated is not None:
@@ -216,7 +215,7 @@ def _read(stream: IO[bytes], offset: int, length: int) -> bytes:
     return stream.read(length)
 
 
-def _decoder(element: PixelElement) -> Decoder:
+def _decoder(element: PixelElement, layout: Layout) -> Decoder:
     syntax = element.syntax
     if syntax in MPEGTransferSyntaxes or "HEVC" in syntax.name:
         raise UnsupportedError(
@@ -232,6 +231,14 @@ def _decoder(element: PixelElement) -> Decoder:
             path=element.path,
             remedy="convert it, for example with dcmdjpeg, dcmdjpls or gdcmconv --raw",
         ) from error
+    if syntax == JPEGExtended12Bit and (
+        layout.stored > 12 or (layout.stored > 8 and (layout.samples > 1 or layout.signed))
+    ):
+        raise UnsupportedError(
+            f"holds {layout.stored}-bit {'colour' if layout.samples > 1 else 'signed'} JPEG frames,"
+            " which cannot be decoded",
+            path=element.path,
+        )
     if not decoder.is_available:
         raise UnsupportedError(
             f"is encoded with {syntax.name}, and no decoder for it is installed",
@@ -247,9 +254,11 @@ def _options(header: Dataset, element: PixelElement) -> dict[str, Any]:
         options = as_pixel_options(header)
     except PYDICOM_FAILURES as error:
         raise InputError("its description of the pixels is damaged", path=element.path, remedy=_DAMAGED) from error
-    return {
-        **options,
-        "transfer_syntax_uid": element.syntax,
-        "pixel_keyword": element.keyword,
-        "pixel_vr": element.vr,
-    }
+    plain = {name: _plain(found) for name, found in options.items() if name != "extended_offsets"}
+    own = {"transfer_syntax_uid": element.syntax, "pixel_keyword": element.keyword, "pixel_vr": element.vr}
+    return {**plain, **own}
+
+
+def _plain(found: Any) -> int | str | None:
+    """Return a header value as a plain type, fit for the pipe to the decoding process."""
+    return found if found is None else int(found) if isinstance(found, int) else str(found)

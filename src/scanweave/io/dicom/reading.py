@@ -46,12 +46,13 @@ def read_cine(path: Path, *, series: str | None = None, source_fps: float | None
     if not path.exists():
         raise InputError("does not exist", path=path)
     notes: list[str] = []
-    if not path.is_dir():
-        return _read_file(path, path, notes, source_fps=source_fps, as_cine=as_cine)
-    chosen = choose_series(find_series(path, notes=notes), path, series)
-    if len(chosen.files) == 1:
-        return _read_file(chosen.files[0], path, notes, source_fps=source_fps, as_cine=as_cine)
-    return _read_instances(chosen, path, notes, source_fps=source_fps, as_cine=as_cine)
+    with quiet():
+        if not path.is_dir():
+            return _read_file(path, path, notes, source_fps=source_fps, as_cine=as_cine)
+        chosen = choose_series(find_series(path, notes=notes), path, series)
+        if len(chosen.files) == 1:
+            return _read_file(chosen.files[0], path, notes, source_fps=source_fps, as_cine=as_cine)
+        return _read_instances(chosen, path, notes, source_fps=source_fps, as_cine=as_cine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class _Run:
     pixels: PixelData
     timing: Timing
     load: Callable[[int], NDArray[Any]]
+    order: tuple[int, ...] = ()
 
 
 def _read_file(path: Path, origin: Path, notes: list[str], *, source_fps: float | None, as_cine: bool) -> Cine:
@@ -71,27 +73,25 @@ def _read_file(path: Path, origin: Path, notes: list[str], *, source_fps: float 
     header = _settled(contents, notes)
     pixels = PixelData(header, require_pixels(contents, path))
     frames = pixels.layout.frames
-    with quiet():
-        check_is_run(header, frames=frames, path=path)
-        timing = run_timing(header, frames, source_fps=source_fps)
-        notes += check_places(frame_places(header, frames), timing, path, as_cine=as_cine)
-        order = timing.order if timing.order != tuple(range(frames)) else None
-        if order:
-            notes.append("The file holds its frames in another order than that of time; time was followed.")
-            groups = header.PerFrameFunctionalGroupsSequence
-            header.PerFrameFunctionalGroupsSequence = Items([groups[i] for i in order])
+    check_is_run(header, frames=frames, path=path)
+    timing = run_timing(header, frames, source_fps=source_fps)
+    notes += check_places(frame_places(header, frames), timing, path, as_cine=as_cine)
+    order = timing.order if timing.order != tuple(range(frames)) else None
+    if order:
+        notes.append("The file holds its frames in another order than that of time; time was followed.")
+        groups = header.PerFrameFunctionalGroupsSequence
+        header.PerFrameFunctionalGroupsSequence = Items([groups[i] for i in order])
 
     def load(i: int) -> NDArray[Any]:
         return pixels.frame(order[i] if order else i)
 
-    return _cine(_Run(origin, (path,), header, pixels, timing, load), notes)
+    return _cine(_Run(origin, (path,), header, pixels, timing, load, order or ()), notes)
 
 
 def _read_instances(series: Series, folder: Path, notes: list[str], *, source_fps: float | None, as_cine: bool) -> Cine:
-    with quiet():
-        headers = [contents.header for contents in series.contents]
-        timing = instance_timing(headers, source_fps=source_fps)
-        notes += check_places([instance_place(header) for header in headers], timing, folder, as_cine=as_cine)
+    headers = [contents.header for contents in series.contents]
+    timing = instance_timing(headers, source_fps=source_fps)
+    notes += check_places([instance_place(header) for header in headers], timing, folder, as_cine=as_cine)
     order = timing.order or tuple(range(len(headers)))
     files = tuple(series.files[i] for i in order)
     header = _settled(open_file(files[0]), notes)
@@ -118,15 +118,14 @@ def _cine(run: _Run, notes: list[str]) -> Cine:
         notes.append(f"Stored values reach beyond the {layout.stored} bits that the header states.")
     if integer(header, "HighBit") not in (None, layout.stored - 1):
         notes.append("High Bit does not fit Bits Stored and was ignored.")
-    with quiet():
-        try:
-            display = read_display(header, layout, notes)
-        except ScanweaveError as error:
-            raise type(error)(error.reason, path=run.files[0], remedy=error.remedy) from error
-        regions = read_regions(header, rows=layout.rows, columns=layout.columns, notes=notes)
-        shown = trim(header, frames, notes)
-        facts = read_facts(header, layout, timing=timing, display=display, regions=regions, frames=frames)
-        waves = r_waves(header, timing.times, timing.unit)
+    try:
+        display = read_display(header, layout, notes)
+    except ScanweaveError as error:
+        raise type(error)(error.reason, path=run.files[0], remedy=error.remedy) from error
+    regions = read_regions(header, rows=layout.rows, columns=layout.columns, notes=notes)
+    shown = trim(header, frames, notes)
+    facts = read_facts(header, layout, timing=timing, display=display, regions=regions, frames=frames)
+    waves = r_waves(header, timing.times, timing.unit)
     source = Source(
         path=run.path,
         files=run.files,
@@ -138,6 +137,7 @@ def _cine(run: _Run, notes: list[str]) -> Cine:
         trim=shown,
         facts=facts,
         notes=tuple(dict.fromkeys([*notes, *run.pixels.notes, *timing.notes])),
+        order=run.order,
     )
     return Cine(
         run.load,
