@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..cine import Cine
 from ..plan import Plan
@@ -14,7 +15,7 @@ from ..report import Chart, Pictures
 from ..report.charts import Mark, Panel, Series, chart
 from ..report.pictures import box, error_map, error_scale, m_mode, outlined, picture
 from .core import FrameScore, LeaveOneOut, RunMethod
-from .hidden import HiddenFrame, Span, remade
+from .hidden import HiddenFrame, Span, clean_spans, remade
 from .survey import Survey
 from .verdict import summaries
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE_GAP = 2
 _MOST_BARS = 200
+_MOST_LINES = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,28 +260,48 @@ def _made_again(findings: Findings, score: FrameScore) -> HiddenFrame:
     return next(frame for frame in frames if frame.index == score.hidden)
 
 
-def m_mode_pictures(findings: Findings) -> Pictures | None:
-    """Show one column of the picture over time, as acquired and with made frames; None without made frames."""
-    made, cine = findings.made, findings.cine
-    if made is None:
-        return None
-    column = moving_column(findings)
+def m_mode_pictures(findings: Findings) -> Pictures:
+    """Show one column of the picture over time, as acquired and made.
+
+    Made are the frames of the interpolated run; without one, every second frame is hidden and made again.
+    """
+    made, column = findings.made, moving_column(findings)
     rows, _ = box(findings.result.region, margin=4)
-    span = (float(cine.times[0]), float(cine.times[-1]))
-    before = m_mode((cine.shown(i)[rows, column] for i in range(len(cine))), list(cine.times), span=span)
-    after = m_mode((made.shown(k)[rows, column] for k in range(len(made))), list(made.times), span=span)
-    unit = "s" if cine.time_unit == "s" else "frames"
+    shown = findings.cine if made is not None else findings.cine.select(range(min(len(findings.cine), _MOST_LINES)))
+    before = [(float(shown.times[k]), shown.shown(k)[rows, column]) for k in _spread_over(len(shown))]
+    if made is not None:
+        after = [(float(made.times[k]), made.shown(k)[rows, column]) for k in _spread_over(len(made))]
+        title = f"With made frames: {len(made)} frames"
+    else:
+        again = _every_second_made_again(findings, shown, (rows, column))
+        after = [(time, again.get(k, line)) for k, (time, line) in enumerate(before)]
+        title = f"The same moments, {len(again)} of these frames hidden and made again"
+    span = (float(shown.times[0]), float(shown.times[-1]))
+    images = [m_mode([line for _, line in lines], [time for time, _ in lines], span=span) for lines in (before, after)]
+    unit = "s" if shown.time_unit == "s" else "frames"
     return Pictures(
         [
-            picture(before, f"As acquired: {len(cine)} frames", max_side=900, enlarge=False),
-            picture(after, f"With made frames: {len(made)} frames", max_side=900, enlarge=False),
+            picture(image, name, max_side=_MOST_LINES, enlarge=False)
+            for image, name in zip(images, (f"As acquired: {len(shown)} frames", title), strict=True)
         ],
         across=1,
         stretch=True,
-        caption=f"Column {column} of the picture over {span[1] - span[0]:.3g} {unit}, left to right. Motion that "
-        "steps in the first image should flow in the second; a border that tears, doubles or fades there was not "
-        "interpolated well.",
+        caption=f"Column {column} of the picture over {span[1] - span[0]:.3g} {unit}, left to right. What moves "
+        "smoothly should stay one line in the lower image; a border that tears, doubles or fades there was not made "
+        "well.",
     )
+
+
+def _spread_over(length: int) -> list[int]:
+    """Return at most as many frames as the image is wide, evenly."""
+    return sorted({int(k) for k in np.linspace(0, length - 1, min(length, _MOST_LINES)).round()})
+
+
+def _every_second_made_again(findings: Findings, shown: Cine, line: tuple[slice, int]) -> dict[int, NDArray[np.uint8]]:
+    breaks = [*findings.survey.duplicates, *findings.survey.cuts]
+    spans = [span for span in clean_spans(len(shown), CONFIDENCE_GAP, breaks=breaks) if span.phase == 0]
+    frames = remade(shown, {findings.chosen: findings.method}, spans)
+    return {frame.index: shown.picture(frame.made)[line] for frame in frames}
 
 
 def moving_column(findings: Findings) -> int:

@@ -53,7 +53,7 @@ _BASIS = {
 _LIMITS = (
     ("Acquired frames only:", "strain, speckle tracking and time-to-peak must use acquired frames, never made ones."),
     ("Not evidence:", "a made frame shows what is plausible between two moments, not what happened between them. "
-     "What is shorter than a gap (a valve's flutter, a single beat of an arrhythmia) cannot come back."),
+     "What happens within a gap, such as a valve's flutter, cannot come back."),
     ("Codes are not grey values:", "colour flow, spectral, M-mode and ECG displays are copied, not interpolated, "
      "unless that was asked for."),
     ("Scored on this run:", "the numbers hold for this recording; another patient, probe or frame rate needs its own."),
@@ -94,11 +94,9 @@ def build(findings: Findings) -> Page:
         Section("How wrong, by method and gap", _scores(findings)),
         Section("Confidence", _confidence(findings)),
         Section("Worst frames", _worst(findings)),
+        Section("Motion along one line", [m_mode_pictures(findings)]),
+        Section("How to read this, and its limits", [Listing(_READING), _limits()]),
     ]
-    images = m_mode_pictures(findings)
-    if images is not None:
-        sections.append(Section("Motion along one line", [images]))
-    sections.append(Section("How to read this, and its limits", [Listing(_READING), _limits()]))
     return Page(
         title=f"Trust report: {name}",
         subtitle=f"{findings.chosen} on {len(cine)} frames of {size} pixels{rate}",
