@@ -21,6 +21,9 @@ from .hidden import HiddenFrame, Span, clean_spans, remade, thinned
 
 GAPS = (2, 3, 4, 8)
 
+# Below this share of the depth's range, scores over the whole range look better than any picture does.
+_LITTLE = 0.25
+
 
 class MadeFrames(Protocol):
     """What a method made (`scanweave.interpolation.methods.Made`)."""
@@ -276,21 +279,18 @@ def leave_one_out(
     total = len(methods) * sum(len(span.hidden) for spans in plan.values() for span in spans)
 
     scores: list[FrameScore] = []
+    lowest, highest = 1.0, 0.0
     evidence = {name: Evidence(area, len(plan.get(GAP, ()))) for name in methods}
     for gap, spans in plan.items():
         for frame in remade(cine, methods, spans):
             scores.append(score_frame(frame, area, peak=high - low))
+            lowest, highest = min(lowest, float(frame.truth.min())), max(highest, float(frame.truth.max()))
             if gap == GAP:
                 evidence[frame.method].add(frame)
             if progress:
                 progress(len(scores), total)
     calibration = {name: fitted for name, seen in evidence.items() if (fitted := seen.calibration()) is not None}
-    predicted = {
-        (name, index): error * (high - low)
-        for name, fitted in calibration.items()
-        for index, error in evidence[name].expected_errors(fitted).items()
-    }
-    scores = [replace(s, predicted_error=predicted.get((s.method, s.hidden))) if s.gap == GAP else s for s in scores]
+    scores = _with_predictions(scores, evidence, calibration, peak=high - low)
     place = {name: k for k, name in enumerate(methods)}
     return LeaveOneOut(
         scores=tuple(sorted(scores, key=lambda s: (wanted.index(s.gap), place[s.method], s.hidden, s.pair))),
@@ -298,7 +298,7 @@ def leave_one_out(
         peak=high - low,
         skipped=skipped,
         calibration=calibration,
-        notes=_notes(plan, found, area),
+        notes=_notes(plan, found, area, used=highest - lowest),
     )
 
 
@@ -338,6 +338,21 @@ def quartiles(values: Sequence[float]) -> Quartiles:
     return Quartiles(at(0.25), at(0.5), at(0.75))
 
 
+def _with_predictions(
+    scores: Sequence[FrameScore],
+    evidence: Mapping[str, Evidence],
+    calibration: Mapping[str, Calibration],
+    *,
+    peak: float,
+) -> list[FrameScore]:
+    predicted = {
+        (GAP, name, index): error * peak
+        for name, fitted in calibration.items()
+        for index, error in evidence[name].expected_errors(fitted).items()
+    }
+    return [replace(s, predicted_error=predicted.get((s.gap, s.method, s.hidden))) for s in scores]
+
+
 def _why_skipped(length: int, gap: int) -> str:
     if length <= gap:
         frames = f"{length} frame" if length == 1 else f"{length} frames"
@@ -349,6 +364,8 @@ def _notes(
     plan: Mapping[int, Sequence[Span]],
     found: Mapping[int, Sequence[Span]],
     area: NDArray[np.bool_],
+    *,
+    used: float,
 ) -> tuple[str, ...]:
     notes = []
     if plan:
@@ -358,6 +375,11 @@ def _notes(
         )
     if area.all():
         notes.append("No part of the run is set apart by its motion: the region is the whole frame.")
+    if plan and used < _LITTLE:
+        notes.append(
+            f"The frames use {used:.1%} of the range of their depth: PSNR and SSIM, taken over all of it, flatter "
+            "every method alike."
+        )
     thin = [gap for gap, spans in plan.items() if len(spans) < len(found[gap])]
     if thin:
         notes.append(f"Only a part of the frames was hidden, evenly over the run, at gap {', '.join(map(str, thin))}.")
