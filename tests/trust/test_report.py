@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import scanweave.trust
-from scanweave.cine import Cine, Derivation, FrameRecord, Source
+from scanweave.cine import Cine, Derivation, Display, FrameRecord, Source
 from scanweave.errors import InputError, UsageError
 from scanweave.interpolation.methods import Linear, create
 from scanweave.interpolation.regions import RegionPlan, plan_regions
@@ -19,7 +19,7 @@ from scanweave.report import Callout, Page, Pictures, Table, render
 from scanweave.trust.core import FrameScore, LeaveOneOut
 from scanweave.trust.report import leave_one_out, trust_page, trust_summary, write_trust_report
 from scanweave.trust.survey import Survey, survey
-from scanweave.trust.verdict import is_baseline, judge
+from scanweave.trust.verdict import error_digits, is_baseline, judge
 
 LENGTH = 14
 
@@ -169,6 +169,11 @@ def test_perfect_frames_are_no_trouble(scored) -> None:
     json.dumps(trust_summary(perfect, "linear"), allow_nan=False)
 
 
+@pytest.mark.parametrize(("peak", "digits"), [(255, 2), (65535, 2), (1023, 2), (1.0, 4), (0.02, 6), (0.0, 2)])
+def test_errors_are_written_as_finely_as_the_range_needs(peak: float, digits: int) -> None:
+    assert error_digits(peak) == digits
+
+
 def test_what_a_method_must_beat() -> None:
     assert is_baseline("linear", "hold")
     assert is_baseline("optical-flow", "most-dsa")
@@ -286,3 +291,40 @@ def test_frames_are_compared_one_by_one() -> None:
     (comparison,) = judge(result, "linear").comparisons
     assert (comparison.better, comparison.count, comparison.outcome) == (1, 3, "loses")
     assert comparison.difference == -0.5
+
+
+def _deep(frames: np.ndarray) -> Cine:
+    return Cine.from_array(frames.astype(np.uint16) * 16, levels=(0, 4095))
+
+
+def _float(frames: np.ndarray) -> Cine:
+    return Cine.from_array(frames / 255 - 0.5, fps=10)
+
+
+def _colour(frames: np.ndarray) -> Cine:
+    return Cine.from_array(np.repeat(frames[..., None], 3, axis=3), fps=10)
+
+
+def _palette(frames: np.ndarray) -> Cine:
+    ramp = np.stack([np.arange(256)] * 3, axis=1).astype(np.uint8)
+    return Cine.from_array(frames, fps=10, display=Display(palette=ramp))
+
+
+def _still(frames: np.ndarray) -> Cine:
+    noise = np.random.default_rng(0).integers(0, 2, frames.shape)
+    return Cine.from_array((100 + noise).astype(np.uint8), fps=10)
+
+
+def _uneven(frames: np.ndarray) -> Cine:
+    return Cine.from_array(frames, times=np.cumsum(1 + np.arange(len(frames)) % 3) / 30)
+
+
+@pytest.mark.parametrize("kind", [_deep, _float, _colour, _palette, _still, _uneven])
+def test_runs_of_every_kind_get_their_page(kind) -> None:
+    cine = kind(np.stack(list(moving_run(7))))
+    found = survey(cine)
+    plan = plan_regions(cine, found)
+    result = leave_one_out(cine, ["hold", "linear"], gaps=[2], survey=found, regions=plan)
+    page = render(trust_page(cine, result, found, plan, chosen="linear"))
+    assert ("states no times" in page) == (cine.time_unit == "frame")
+    assert "nan" not in "".join(Text(page).words)

@@ -17,7 +17,7 @@ from ..report.pictures import box, error_map, error_scale, m_mode, outlined, pic
 from .core import FrameScore, LeaveOneOut, RunMethod
 from .hidden import HiddenFrame, Span, clean_spans, remade
 from .survey import Survey
-from .verdict import summaries
+from .verdict import error_digits, summaries
 
 if TYPE_CHECKING:
     from ..interpolation.regions import RegionPlan
@@ -146,6 +146,7 @@ def gaps_chart(findings: Findings) -> Chart:
         caption="Lower is better. Slow motion of the run itself works at gap 1, to the left of this chart, where the "
         f"error is expected to be smaller than at any gap that can be tested. Bars: quartiles of {findings.chosen}.",
         height=2.8,
+        digits=error_digits(findings.result.peak),
     )
 
 
@@ -172,6 +173,7 @@ def confidence_chart(findings: Findings) -> Chart | None:
         caption="One point per hidden frame. On the dashed line the expected error is right; what counts for finding "
         "doubtful frames is that points further right lie higher.",
         height=3.4,
+        digits=error_digits(findings.result.peak),
     )
 
 
@@ -219,7 +221,7 @@ def region_pictures(findings: Findings) -> Pictures:
             picture(error_map(spread * scale, most), "Range of each pixel over the run"),
         ],
         across=3,
-        scale=error_scale(most, "Range over the run (third picture), grey levels", digits=0 if most >= 10 else 2),
+        scale=error_scale(most, "Range over the run (third picture), grey levels", digits=_scale_digits(most)),
         caption="Outside the yellow line of the first picture every pixel is copied from an acquired frame.",
     )
 
@@ -236,7 +238,7 @@ def worst_frames(findings: Findings, *, count: int = 3) -> list[Pictures]:
         error = np.abs(frame.made - frame.truth).mean(axis=0) * (high - low)
         cases.append((score, frame.made, error[rows, columns]))
     limit = max((float(np.quantile(error, 0.995)) for _, _, error in cases), default=0.0) or 1.0
-    strips = []
+    strips, digits = [], error_digits(findings.result.peak)
     for score, made, error in cases:
         views = [
             (findings.cine.picture(made)[rows, columns], "Made"),
@@ -247,11 +249,15 @@ def worst_frames(findings: Findings, *, count: int = 3) -> list[Pictures]:
             Pictures(
                 [picture(view, name, max_side=480) for view, name in views],
                 title=f"Frame {score.hidden}, made from frames {score.pair[0]} and {score.pair[1]}: "
-                f"{score.psnr_region:.2f} dB, mean error {score.mae_region:.2f} grey levels",
-                scale=error_scale(limit, "Absolute error, grey levels", digits=0 if limit >= 10 else 2),
+                f"{score.psnr_region:.2f} dB, mean error {score.mae_region:.{digits}f} grey levels",
+                scale=error_scale(limit, "Absolute error, grey levels", digits=_scale_digits(limit)),
             )
         )
     return strips
+
+
+def _scale_digits(limit: float) -> int:
+    return 0 if limit >= 10 else error_digits(limit) - 2
 
 
 def _made_again(findings: Findings, score: FrameScore) -> HiddenFrame:

@@ -39,7 +39,7 @@ from .figures import (
     timing_chart,
     worst_frames,
 )
-from .verdict import Verdict, confidence_summary, judge, summaries
+from .verdict import Verdict, confidence_summary, error_digits, judge, summaries
 
 OVERSTATED = (
     "Every number here is measured on frames that are further apart than those of the run itself: gap 2, the smallest "
@@ -143,11 +143,12 @@ def _tiles(findings: Findings, verdict: Verdict) -> list[Tile]:
     summary = verdict.summary
     lower, median, upper = summary.psnr_region
     low, error, high = summary.mae_region
+    d = verdict.digits
     tiles = [
         Tile(f"PSNR where it moves, gap {verdict.gap}", number(median), "dB",
              f"quartiles {number(lower)} to {number(upper)}"),
-        Tile(f"Error where it moves, gap {verdict.gap}", number(error), "grey levels",
-             f"quartiles {low:.2f} to {high:.2f}, of {findings.result.peak:g}"),
+        Tile(f"Error where it moves, gap {verdict.gap}", number(error, d), "grey levels",
+             f"quartiles {number(low, d)} to {number(high, d)}, of {findings.result.peak:g}"),
     ]  # fmt: skip
     levels: dict[str, Level] = {"wins": "good", "level": "warning", "loses": "alarm"}
     for c in verdict.at_gap(verdict.gap):
@@ -277,7 +278,7 @@ def summary_table(findings: Findings) -> Table:
                     ("psnr_region", s.psnr_region, 2),
                     ("psnr_frame", s.psnr_frame, 2),
                     ("ssim_region", s.ssim_region, 4),
-                    ("mae_region", s.mae_region, 2),
+                    ("mae_region", s.mae_region, error_digits(findings.result.peak)),
                 )
             ]
             rows.append([str(gap), Cell(s.method, strong=mine), str(s.count), *cells])
@@ -300,9 +301,10 @@ def summary_table(findings: Findings) -> Table:
 
 def score_table(findings: Findings) -> Table:
     """Return every score of the chosen method."""
+    d = error_digits(findings.result.peak)
     rows = [
         [str(gap), str(s.hidden), f"{s.pair[0]}, {s.pair[1]}", number(s.t), number(s.psnr_region), number(s.psnr_frame),
-         number(s.ssim_region, 4), number(s.mae_region), number(s.predicted_error)]
+         number(s.ssim_region, 4), number(s.mae_region, d), number(s.predicted_error, d)]
         for gap in findings.gaps() for s in findings.scores(findings.chosen, gap)
     ]  # fmt: skip
     return Table(

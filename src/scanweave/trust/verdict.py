@@ -67,11 +67,13 @@ class Verdict:
         chosen: The method judged.
         summary: Its summary at the smallest gap that could be scored.
         comparisons: Against every other method at every gap.
+        digits: Decimals that errors are written with (`error_digits`).
     """
 
     chosen: str
     summary: Summary
     comparisons: tuple[Comparison, ...]
+    digits: int = 2
 
     @property
     def gap(self) -> int:
@@ -103,16 +105,21 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """Return the verdict in sentences, losses first."""
-        decibels, error = self.summary.psnr_region, self.summary.mae_region
+        decibels, error, d = self.summary.psnr_region, self.summary.mae_region, self.digits
         told = [
             f"At gap {self.gap}, {self.chosen} makes {self.summary.count} hidden frames again with a median PSNR of "
             f"{decibels.median:.2f} dB [{decibels.lower:.2f}, {decibels.upper:.2f}] and a median error of "
-            f"{error.median:.2f} grey levels [{error.lower:.2f}, {error.upper:.2f}] where the run moves."
+            f"{error.median:.{d}f} grey levels [{error.lower:.{d}f}, {error.upper:.{d}f}] where the run moves."
         ]
         near = sorted(self.at_gap(self.gap), key=lambda c: ("loses", "level", "wins").index(c.outcome))
         told += [c.sentence(self.chosen) for c in near]
         told += [c.sentence(self.chosen) for c in self.cautions if c.gap != self.gap and c.baseline]
         return told
+
+
+def error_digits(peak: float) -> int:
+    """Return the decimals that an error in stored units needs: 2 for whole numbers, more where the range is small."""
+    return max(2, 4 - math.floor(math.log10(peak))) if peak > 0 else 2
 
 
 def summaries(result: LeaveOneOut) -> dict[tuple[str, int], Summary]:
@@ -141,7 +148,7 @@ def judge(result: LeaveOneOut, chosen: str) -> Verdict:
         for rival, g in table
         if g == gap and rival != chosen
     ]
-    return Verdict(chosen, table[chosen, gaps[0]], tuple(comparisons))
+    return Verdict(chosen, table[chosen, gaps[0]], tuple(comparisons), error_digits(result.peak))
 
 
 def _compare(
