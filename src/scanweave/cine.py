@@ -82,6 +82,7 @@ class Source:
         trim: First and last frame (0-based, inclusive) that the file recommends to show, or None.
         facts: What `info` prints, in order: attribute -> value.
         notes: Oddities that a user should know, one sentence each.
+        order: The file's own index (0-based) of each frame, where the file keeps another order than time; else empty.
     """
 
     path: Path | None = None
@@ -94,6 +95,7 @@ class Source:
     trim: tuple[int, int] | None = None
     facts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    order: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

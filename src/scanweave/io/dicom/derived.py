@@ -14,10 +14,9 @@ from typing import Any
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import generate_uid
 
-from ...cine import Cine
+from ...cine import Cine, Source
 from . import derived_header as header_of
 from .derived_capture import as_capture
 from .derived_mark import marked
@@ -35,6 +34,7 @@ from .derived_timing import (
 )
 from .enhanced import write_functional_groups
 from .pixel_writer import Encapsulation, is_encapsulated, write_instance
+from .quiet import PYDICOM_FAILURES, quiet
 
 _MARKED = 'Made frames bear a visible mark "SYNTHETIC" in their pixels.'
 _MULTI_FRAME_ONLY = (
@@ -84,7 +84,7 @@ def write_cine(
     cine: Cine,
     path: Path,
     *,
-    like: Cine | None = None,
+    like: Cine | Dataset | None = None,
     single_frames: bool = False,
     encapsulate: Encapsulation = "auto",
     mark_synthetic: bool = False,
@@ -97,7 +97,7 @@ def write_cine(
         cine: The frames. `source.header` is the source's pydicom ``Dataset``, or something else for other formats;
             `records` and `derivation` say what was made, if anything was.
         path: File to write; for `single_frames` an existing, empty folder.
-        like: Gives the header where `cine` has none, for example because its frames went through TIFF.
+        like: Gives the header (a cine's, or one by itself) where `cine` has none: its frames went through TIFF, say.
         single_frames: One instance per frame (``IM000001.dcm``, ...), in the source's single-frame class.
         encapsulate: ``none`` (native), ``rle`` (RLE Lossless), or ``auto``: RLE only above 4 GiB.
         mark_synthetic: Burn a small mark into made frames, never into acquired ones.
@@ -112,8 +112,7 @@ def write_cine(
         OutputError: Native pixels were asked for and exceed 4 GiB.
         OSError: The file cannot be written.
     """
-    origin = cine if isinstance(cine.source.header, Dataset) or like is None else like
-    header = origin.source.header if isinstance(origin.source.header, Dataset) else None
+    origin, header = _origin(cine, like)
     frames = FrameMap.of(cine, header)
     source_length = frames.source_length if frames is not None else len(cine)
     target = choose_target(cine, header, source_length=source_length, single_frames=single_frames)
@@ -121,7 +120,8 @@ def write_cine(
     run = _Run(cine, origin, header, target, frames, playback_fps, mark_synthetic)
     if single_frames:
         return _write_singles(run, path, encapsulated=encapsulated, progress=progress)
-    dataset, notes = _multi_frame_header(run)
+    with quiet():
+        dataset, notes = _multi_frame_header(run)
     write_instance(
         path,
         dataset,
@@ -134,13 +134,24 @@ def write_cine(
     return tuple(dict.fromkeys(notes))
 
 
+def _origin(cine: Cine, like: Cine | Dataset | None) -> tuple[Source, Dataset | None]:
+    """Return where the header comes from, and the header, if there is one."""
+    if isinstance(cine.source.header, Dataset) or like is None:
+        source = cine.source
+    elif isinstance(like, Dataset):
+        source = Source(format="dicom", header=like)
+    else:
+        source = like.source
+    return source, source.header if isinstance(source.header, Dataset) else None
+
+
 class _Run:
     """What every instance of one output shares."""
 
     def __init__(
         self,
         cine: Cine,
-        origin: Cine,
+        origin: Source,
         header: Dataset | None,
         target: Target,
         frames: FrameMap | None,
@@ -153,7 +164,7 @@ class _Run:
         self.rate = playback_fps or stated
         self.now = header_of.now_in(header if header is not None else Dataset())
         self.study_uid, self.series_uid = generate_uid(prefix=None), generate_uid(prefix=None)
-        self.origin_files = origin.source.files
+        self.origin_files = origin.files
         self.sources = header_of.source_instances(origin, header)
 
     def pixels(self) -> Iterator[NDArray[Any]]:
@@ -190,7 +201,7 @@ class _Run:
             return [header_of.source_item(*source) for source in self.sources]
         near = sorted(set(self.frames.pairs[k])) if self.is_made(k) else [self.frames.nearest(k)]
         if len(self.sources) == 1:
-            numbers = [n + 1 for n in near] if self.frames.source_length > 1 else []
+            numbers = [self.frames.number(n) for n in near] if self.frames.source_length > 1 else []
             return [header_of.source_item(*self.sources[0], numbers)]
         return [header_of.source_item(*self.sources[n]) for n in near if n < len(self.sources)]
 
@@ -213,14 +224,15 @@ def _multi_frame_header(run: _Run) -> tuple[Dataset, list[str]]:
     dataset.NumberOfFrames = len(run.cine)
     steps, said = frame_steps(run.cine, run.header, playback_rate=run.rate)
     notes += shift_start(dataset, run.cine, run.frames) + renumber(dataset, run.frames)
-    if not run.target.is_enhanced:
+    if not run.target.is_enhanced or "FrameIncrementPointer" in dataset:
         write_frame_times(dataset, steps)
-        write_rates(dataset, run.cine, playback_rate=run.rate)
         notes += expand_vectors(dataset, run.frames)
+    write_rates(dataset, run.cine, playback_rate=run.rate, always=not run.target.is_enhanced)
+    if not run.target.is_enhanced:
         run.finish(dataset, said=said)
         return dataset, [*notes, *said]
-    assert run.frames is not None and run.sources, "an Enhanced target has a DICOM source with all its frames"
-    notes += write_functional_groups(dataset, run.cine, run.frames, run.sources[0])
+    assert run.frames is not None, "an Enhanced target knows its source's frames"
+    notes += write_functional_groups(dataset, run.cine, run.frames, run.sources[0] if run.sources else None)
     image_type = dataset.ImageType
     run.finish(dataset, said=said)
     dataset.ImageType = image_type
@@ -238,11 +250,12 @@ def _write_singles(
         if run.frames is not None and run.frames.nearest(k) != nearest:
             nearest = run.frames.nearest(k)
             header = _header_of_frame(run, nearest)
-        dataset, found = run.start(header)
-        remove(dataset, _MULTI_FRAME_ONLY)
-        run.finish(dataset, said=said, k=k)
-        dataset.InstanceNumber = k + 1
-        _date_single(dataset, run, k)
+        with quiet():
+            dataset, found = run.start(header)
+            remove(dataset, _MULTI_FRAME_ONLY)
+            run.finish(dataset, said=said, k=k)
+            dataset.InstanceNumber = k + 1
+            _date_single(dataset, run, k)
         write_instance(
             folder / f"IM{k + 1:06d}.dcm",
             dataset,
@@ -263,8 +276,9 @@ def _header_of_frame(run: _Run, source: int) -> Dataset | None:
     if run.frames is None or len(files) != run.frames.source_length or len(files) < 2:
         return run.header
     try:
-        return pydicom.dcmread(files[source], stop_before_pixels=True)
-    except (OSError, InvalidDicomError):
+        with quiet():
+            return pydicom.dcmread(files[source], stop_before_pixels=True)
+    except PYDICOM_FAILURES:  # it was read before; should it be gone by now, the run's own header does
         return run.header
 
 

@@ -15,15 +15,14 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, generate_uid
 
 from ..._version import __version__
-from ...cine import Cine, Derivation
+from ...cine import Cine, Derivation, Source
 from .derived_timing import remove
-from .quiet import PYDICOM_FAILURES
+from .quiet import PYDICOM_FAILURES, quiet
 
 SCHEME = "99SCANWEAVE"
 NOTICE = "For research use only; not for diagnosis."
@@ -317,11 +316,11 @@ def _equipment(now: datetime) -> Dataset:
     return item
 
 
-def source_instances(cine: Cine, header: Dataset | None) -> tuple[tuple[str, str], ...]:
+def source_instances(source: Source, header: Dataset | None) -> tuple[tuple[str, str], ...]:
     """Return SOP Class and Instance UID of each source file: one, or one per frame for a folder."""
     found = []
-    if cine.source.format == "dicom" and len(cine.source.files) > 1:
-        found = [uids for uids in map(_uids_of_file, cine.source.files) if uids is not None]
+    if source.format == "dicom" and len(source.files) > 1:
+        found = [uids for uids in map(_uids_of_file, source.files) if uids is not None]
     if not found and header is not None:
         found = [(str(header.get("SOPClassUID", "")), str(header.get("SOPInstanceUID", "")))]
     return tuple((c, i) for c, i in found if UID(c).is_valid and UID(i).is_valid)
@@ -329,10 +328,11 @@ def source_instances(cine: Cine, header: Dataset | None) -> tuple[tuple[str, str
 
 def _uids_of_file(path: Path) -> tuple[str, str] | None:
     try:
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
-    except (OSError, InvalidDicomError):
+        with quiet():
+            head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID", "SOPInstanceUID"])
+            return str(head.get("SOPClassUID", "")), str(head.get("SOPInstanceUID", ""))
+    except PYDICOM_FAILURES:  # it was read before, but may be gone by now
         return None
-    return str(head.get("SOPClassUID", "")), str(head.get("SOPInstanceUID", ""))
 
 
 def keep_lossy_flag(dataset: Dataset, header: Dataset) -> None:

@@ -56,12 +56,14 @@ class FrameMap:
         pairs: Per output frame, the acquired frames that it lies between.
         made: Per output frame, whether it was computed.
         source_length: Number of source frames.
+        order: The file's own index of each source frame, where it is not that of time; else empty.
     """
 
     positions: NDArray[np.float64]
     pairs: tuple[tuple[int, int], ...]
     made: tuple[bool, ...]
     source_length: int
+    order: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, cine: Cine, header: Dataset | None) -> FrameMap | None:
@@ -72,13 +74,15 @@ class FrameMap:
             positions = np.array([r.pair[0] + r.t * (r.pair[1] - r.pair[0]) for r in records], dtype=np.float64)
             last = max(max(pair) for pair in pairs) + 1
             length = cine.derivation.source_length if cine.derivation is not None else last
-            return cls(positions, pairs, tuple(r.kind == "made" for r in records), max(length, last))
+            made = tuple(record.kind == "made" for record in records)
+            return cls(positions, pairs, made, max(length, last), cine.source.order)
         files = len(cine.source.files)
         stated = files if files > 1 else int((header or Dataset()).get("NumberOfFrames") or 0)
         if stated not in (0, len(cine)):
             return None
         count = len(cine)
-        return cls(np.arange(count, dtype=np.float64), tuple((i, i) for i in range(count)), (False,) * count, count)
+        pairs = tuple((i, i) for i in range(count))
+        return cls(np.arange(count, dtype=np.float64), pairs, (False,) * count, count, cine.source.order)
 
     @property
     def is_whole(self) -> bool:
@@ -90,6 +94,15 @@ class FrameMap:
         distances = np.abs(self.positions - source)
         # Of frames equally near, the acquired one; a repeated frame stands for itself only once.
         return int(np.lexsort((np.arange(len(distances)), np.array(self.made), distances))[0])
+
+    def number(self, source: int) -> int:
+        """Return the number (1-based) that source frame `source` has in its file."""
+        return (self.order[source] if source < len(self.order) else source) + 1
+
+    def output_number(self, number: int) -> int:
+        """Return the number (1-based) in the output of the frame with this number in the source's file."""
+        source = self.order.index(number - 1) if number - 1 in self.order else number - 1
+        return self.output_of(source) + 1
 
     def nearest(self, output: int) -> int:
         """Return the source frame nearest to output frame `output`."""
@@ -152,12 +165,21 @@ def write_frame_times(dataset: Dataset, steps: NDArray[np.float64]) -> None:
     dataset.FrameIncrementPointer = Tag("FrameTimeVector")
 
 
-def write_rates(dataset: Dataset, cine: Cine, *, playback_rate: float | None) -> None:
-    """Write Cine Rate and Recommended Display Frame Rate, which are integers."""
-    rate = playback_rate or cine.fps
-    remove(dataset, ("CineRate", "RecommendedDisplayFrameRate"))
+def write_rates(dataset: Dataset, cine: Cine, *, playback_rate: float | None, always: bool = True) -> None:
+    """Write Cine Rate and Recommended Display Frame Rate, which are integers.
+
+    Args:
+        dataset: Header of the output.
+        cine: The output.
+        playback_rate: Frames per second to show it at; default: the source's rate, so that it plays slowly.
+        always: Write them even where the source has none.
+    """
+    factor = cine.derivation.factor if cine.derivation is not None else None
+    rate = playback_rate or (cine.fps / (factor or 1) if cine.fps else None)
+    present = remove(dataset, ("CineRate", "RecommendedDisplayFrameRate"))
     if rate is not None:
-        dataset.CineRate = dataset.RecommendedDisplayFrameRate = max(1, round(rate))
+        for name in ("CineRate", "RecommendedDisplayFrameRate") if always else present:
+            setattr(dataset, name, max(1, round(rate)))
     for item in dataset.get("FrameDisplaySequence") or ():
         if rate is not None and "RecommendedDisplayFrameRateInFloat" in item:
             item.RecommendedDisplayFrameRateInFloat = float(rate)
@@ -176,10 +198,10 @@ def shift_start(dataset: Dataset, cine: Cine, frames: FrameMap | None) -> list[s
         return notes
     if dataset.get("RWaveTimeVector") is not None:
         waves = [float(t) - start * 1000 for t in _values(dataset.RWaveTimeVector)]
-        dataset.RWaveTimeVector = [decimal(t) for t in waves if t >= 0] or None
+        _set_numbers(dataset, "RWaveTimeVector", [t for t in waves if t >= 0])
     for name in ("TriggerTime", "FrameDelay"):
         if dataset.get(name) is not None:
-            setattr(dataset, name, decimal(float(dataset[name].value) + start * 1000))
+            _set_numbers(dataset, name, [float(dataset[name].value) + start * 1000])
     return notes
 
 
@@ -213,7 +235,7 @@ def _renumbered(numbers: Sequence[Any], frames: FrameMap | None) -> list[int]:
         if number < 1:  # no frame at all: some writers fill in 0
             kept.append(number)
         elif frames is not None and number <= frames.source_length:
-            kept.append(frames.output_of(number - 1) + 1)
+            kept.append(frames.output_number(number))
     return kept
 
 
@@ -228,10 +250,10 @@ def expand_vectors(dataset: Dataset, frames: FrameMap | None) -> list[str]:
         if not values or (len(values) == 1 and name == "DetectorPrimaryAngle"):
             continue
         if frames is not None and len(values) == frames.source_length and len(values) > 1:
-            dataset[name].value = [decimal(v) for v in frames.interpolate([float(v) for v in values])]
+            _set_numbers(dataset, name, list(frames.interpolate([float(v) for v in values])))
         elif len(values) == 1 and name in _INCREMENTS and frames is not None and _uniform(frames.positions):
             step = float(frames.positions[1] - frames.positions[0]) if len(frames.positions) > 1 else 1.0
-            dataset[name].value = decimal(float(values[0]) * step)
+            _set_numbers(dataset, name, [float(values[0]) * step])
         else:
             notes += [f"{n} dropped: its values do not fit the frames" for n in remove(dataset, (name,))]
     labels = _values(dataset.get("FrameLabelVector"))
@@ -260,6 +282,12 @@ def _masks_by_offset(dataset: Dataset, frames: FrameMap | None) -> list[str]:
 
 def _uniform(positions: NDArray[np.float64]) -> bool:
     return bool(np.ptp(np.diff(positions)) < 1e-9) if len(positions) > 1 else True
+
+
+def _set_numbers(dataset: Dataset, name: str, values: Sequence[float]) -> None:
+    """Give an existing element new numbers, as its value representation writes them."""
+    numbers: list[Any] = [decimal(v) if dataset[name].VR == "DS" else float(v) for v in values]
+    dataset[name].value = numbers[0] if len(numbers) == 1 else numbers or None
 
 
 def _values(value: Any) -> list[Any]:

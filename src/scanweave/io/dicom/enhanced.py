@@ -30,6 +30,7 @@ _INTERPOLATED = (
     "NominalPercentageOfRespiratoryPhase",
     "TemporalPositionTimeOffset",
 )
+_DATE_TIME = "%Y%m%d%H%M%S.%f"
 _DATE_TIMES = ("FrameAcquisitionDateTime", "FrameReferenceDateTime")
 _NOT_ACQUIRED = ("FrameAcquisitionDuration",)
 # Required of original images, and not allowed in derived ones (MR Pulse Sequence Module, PS3.3 C.8.13.4).
@@ -56,14 +57,16 @@ _ORIGINAL_ONLY = (
 _MADE_CONTRAST = "RESAMPLED"  # value 4 of Frame Type, derived pixel contrast (PS3.3 C.8.16.1.4)
 
 
-def write_functional_groups(dataset: Dataset, cine: Cine, frames: FrameMap, source: tuple[str, str]) -> list[str]:
+def write_functional_groups(
+    dataset: Dataset, cine: Cine, frames: FrameMap, source: tuple[str, str] | None
+) -> list[str]:
     """Replace the per-frame functional groups of `dataset` by one item per output frame.
 
     Args:
         dataset: The cleaned header of an Enhanced object, with its source's functional groups.
         cine: The output frames.
         frames: Where they lie among the source frames.
-        source: SOP Class and Instance UID of the source.
+        source: SOP Class and Instance UID of the source, or None if it has no sound ones.
 
     Returns:
         A note for each element that a derived object must not have.
@@ -79,12 +82,14 @@ def write_functional_groups(dataset: Dataset, cine: Cine, frames: FrameMap, sour
             first, second = frames.pairs[k]
             _interpolate(item, groups[first], groups[second], frames.positions[k], (first, second))
         _place(item, k)
+        _ensure_time(item, cine, k, start=str(dataset.get("AcquisitionDateTime") or ""))
         _describe_frame(item, frames, k, source)
         items.append(item)
     dataset.PerFrameFunctionalGroupsSequence = items
     _image_type(dataset, made=any(frames.made), whole=all(frames.made), contrast=in_frames)
     _single_dimension(dataset)
-    _name_evidence(dataset, source)
+    if source is not None:
+        _name_evidence(dataset, source)
     dropped = remove(dataset, _ORIGINAL_ONLY) if "MR" in str(dataset.get("Modality")) else []
     return [f"{', '.join(dropped)} dropped: an Enhanced MR image that is derived must not have them"] if dropped else []
 
@@ -127,14 +132,13 @@ def _between(first: str, second: str, share: float) -> str:
     except ValueError:
         return first
     moment = start + timedelta(seconds=share * (end - start).total_seconds())
-    return moment.strftime("%Y%m%d%H%M%S.%f") + zone
+    return moment.strftime(_DATE_TIME) + zone
 
 
 def _parsed(text: str) -> tuple[datetime, str]:
     sign = max(text.find("+"), text.find("-"))
     stamp, zone = (text[:sign], text[sign:]) if sign > 0 else (text, "")
-    form = "%Y%m%d%H%M%S.%f" if "." in stamp else "%Y%m%d%H%M%S"
-    return datetime.strptime(stamp, form), zone
+    return datetime.strptime(stamp, _DATE_TIME if "." in stamp else "%Y%m%d%H%M%S"), zone
 
 
 def _place(item: Dataset, k: int) -> None:
@@ -145,7 +149,19 @@ def _place(item: Dataset, k: int) -> None:
     content.TemporalPositionIndex = k + 1
 
 
-def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, str]) -> None:
+def _ensure_time(item: Dataset, cine: Cine, k: int, *, start: str) -> None:
+    """Where the source gives its frames no time of their own, count from the start of the acquisition."""
+    content = item.FrameContentSequence[0]
+    if cine.time_unit != "s" or any(name in content for name in _DATE_TIMES):
+        return
+    try:
+        moment, zone = _parsed(start)
+    except ValueError:  # absent or malformed
+        return
+    content.FrameReferenceDateTime = (moment + timedelta(seconds=float(cine.times[k]))).strftime(_DATE_TIME) + zone
+
+
+def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, str] | None) -> None:
     made = frames.made[k]
     content = item.FrameContentSequence[0]
     if made:
@@ -164,8 +180,9 @@ def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, 
         else "Acquired frame, pixel values unchanged"
     )
     derivation.DerivationCodeSequence = [interpolation_code()]
-    numbers = sorted({n + 1 for n in frames.pairs[k]}) if made else [frames.nearest(k) + 1]
-    derivation.SourceImageSequence = [source_item(*source, numbers)]
+    if source is not None:
+        near = sorted(set(frames.pairs[k])) if made else [frames.nearest(k)]
+        derivation.SourceImageSequence = [source_item(*source, [frames.number(n) for n in near])]
     item.DerivationImageSequence = [derivation]
 
 

@@ -23,6 +23,7 @@ from tifffile import TiffFile
 
 from ..._version import __version__
 from ...errors import OutputError
+from .quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,7 +126,8 @@ def write_instance(
     dataset.file_meta = _file_meta(dataset, syntax)
     with path.open("wb") as stream:
         # The offset tables (7FE0,0001/0002) and Pixel Data come after all else, so they can be appended.
-        dcmwrite(stream, dataset, enforce_file_format=True)
+        with quiet():
+            dcmwrite(stream, dataset, enforce_file_format=True)
         write = _write_rle if encapsulated else _write_native
         write(stream, _counted(frames, layout, count, progress), layout, count)
 
