@@ -25,7 +25,9 @@ def sniff(path: Path) -> bool:
         return False
     if head[_PREAMBLE:] == b"DICM":
         return True
-    if head[:2] not in _FIRST_GROUPS:
+    # Without the prefix: a first tag of group 2 or 8, then a written VR or a short length. Only then is it parsed.
+    written_vr = head[4:6].isalpha() and head[4:6].isupper()
+    if head[:2] not in _FIRST_GROUPS or not (written_vr or int.from_bytes(head[4:8], "little") < 1024):
         return False
     from .container import open_file
 
