@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...cine import Cine
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
-_HEIGHT = 1 / 24  # of the frame
-_MINIMUM = 7  # rows of the smallest legible letters
+_HEIGHT = 1 / 18  # of the frame
+_MINIMUM = 10  # rows of the smallest legible letters
 
 
 def marked(frame: NDArray[Any], cine: Cine) -> NDArray[Any]:
