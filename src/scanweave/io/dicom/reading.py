@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
@@ -123,9 +124,11 @@ def _cine(run: _Run, notes: list[str]) -> Cine:
     except ScanweaveError as error:
         raise type(error)(error.reason, path=run.files[0], remedy=error.remedy) from error
     regions = read_regions(header, rows=layout.rows, columns=layout.columns, notes=notes)
-    shown = trim(header, frames, notes)
+    # Trims and R wave pointers count frames as the file holds them.
+    shown = None if run.order else trim(header, frames, notes)
+    stored_times = timing.times[np.argsort(run.order)] if run.order else timing.times
     facts = read_facts(header, layout, timing=timing, display=display, regions=regions, frames=frames)
-    waves = r_waves(header, timing.times, timing.unit)
+    waves = r_waves(header, stored_times, timing.unit)
     source = Source(
         path=run.path,
         files=run.files,

@@ -121,8 +121,10 @@ def test_enhanced_runs_and_volumes_are_told_apart(tmp_path, make_dataset, sample
     path = tmp_path / "enhanced.dcm"
     common = {"SOPClassUID": pydicom.uid.EnhancedMRImageStorage, "FrameTime": None, "FrameIncrementPointer": None}
     run = enhanced_groups(lambda k: (stamps[k], [0, 0, 0]))
-    make_dataset(sample_frames["grey12"], PerFrameFunctionalGroupsSequence=run, **common).save_as(path)
+    make_dataset(sample_frames["grey12"], PerFrameFunctionalGroupsSequence=run, RWavePointer=1, **common).save_as(path)
     cine = read_cine(path)
+    assert cine.source.order == (1, 2, 0, 3)
+    assert cine.source.r_waves == (pytest.approx(0.2),), "the file's first frame is the third in time"
     np.testing.assert_allclose(cine.times, [0, 0.1, 0.2, 0.3])
     np.testing.assert_array_equal(np.stack(list(cine)), sample_frames["grey12"][[1, 2, 0, 3]])
     reordered = cine.source.header.PerFrameFunctionalGroupsSequence
