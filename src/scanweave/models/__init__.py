@@ -1,0 +1,62 @@
+"""The published networks, by name.
+
+A network is a plain ``nn.Module``: no files, no devices. Its ``forward`` speaks the published convention (channel
+order, unit, range, legal sizes) and neither pads nor clips nor swaps; that is the work of a method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from ..errors import UsageError
+from .most_dsa import MostDsa, MostDsaConfig
+from .super_slomo import SuperSlomo, SuperSlomoConfig
+
+__all__ = ["NETWORKS", "MostDsa", "MostDsaConfig", "Network", "SuperSlomo", "SuperSlomoConfig", "create"]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An entry of the registry.
+
+    Attributes:
+        module: The network, made from one config.
+        config: Its config dataclass.
+    """
+
+    module: type[nn.Module]
+    config: type[Any]
+
+
+NETWORKS = {
+    "most-dsa": Network(MostDsa, MostDsaConfig),
+    "super-slomo": Network(SuperSlomo, SuperSlomoConfig),
+}
+
+
+def create(name: str, **config: object) -> nn.Module:
+    """Make a published network with fresh weights, in training mode.
+
+    Args:
+        name: A name in :data:`NETWORKS`.
+        **config: Fields of its config dataclass.
+
+    Raises:
+        UsageError: No such network, no such option of it, or an illegal value.
+
+    Example:
+        >>> create("super-slomo", warp_convention="corner").config.warp_convention
+        'corner'
+    """
+    if name not in NETWORKS:
+        raise UsageError(f"no network is called {name!r}", remedy=f"choose among: {', '.join(sorted(NETWORKS))}")
+    network = NETWORKS[name]
+    options = [field.name for field in dataclasses.fields(network.config)]
+    unknown = sorted(set(config) - set(options))
+    if unknown:
+        raise UsageError(f"{name} has no option {', '.join(unknown)}", remedy=f"it has: {', '.join(options)}")
+    return network.module(network.config(**config))

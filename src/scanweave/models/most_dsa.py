@@ -1,0 +1,533 @@
+"""MoSt-DSA: an encoder of what moves between two angiograms, and a head and refiner that run once per time.
+
+Xu et al., "MoSt-DSA: Modeling Motion and Structural Interactions for Direct Multi-Frame Interpolation in DSA Images",
+ECAI 2024. Attribute names follow the published checkpoints, so that those load strictly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..ops.warp import backward_warp
+from .frames import by_pair, check_pair, each_time, times_like
+
+
+@dataclass(frozen=True, slots=True)
+class MostDsaConfig:
+    """Widths and depths; the defaults are those published.
+
+    Attributes:
+        width: Channels of the first stage, F; stages have F, 2F, 4F and 8F.
+        depths: Convolutions in stages 1 to 3, interaction blocks in stage 4.
+        heads: Queries per pixel in a lambda layer.
+        key: Length of a query, k.
+        intra: Context maps per key, u.
+        context: Side of the square that a position lambda sees, r (odd).
+        map_side: Side n of the one square map (8n x 8n pixels) that position lambdas learnt as a table serve; None
+            for the published ones, which are learnt as filters and serve any size.
+        mlp_ratio: Hidden width of a block's perceptron over its width.
+    """
+
+    width: int = 32
+    depths: tuple[int, int, int, int] = (2, 2, 2, 4)
+    heads: int = 4
+    key: int = 16
+    intra: int = 1
+    context: int = 15
+    map_side: int | None = None
+    mlp_ratio: int = 4
+
+    def __post_init__(self) -> None:
+        counts = (self.width, *self.depths, self.heads, self.key, self.intra, self.context, self.mlp_ratio)
+        if len(self.depths) != 4 or min(counts) < 1 or (self.map_side is not None and self.map_side < 1):
+            raise UsageError(f"widths and depths must be positive, and depths four in number: {self}")
+        if self.context % 2 == 0:
+            raise UsageError(f"the context of a position lambda has an odd side, not {self.context}")
+        if 8 * self.width % self.heads or 8 * self.width % self.depths[3]:
+            raise UsageError(f"8 x width must be divisible by heads and by the last depth: {self}")
+
+
+class Pair(NamedTuple):
+    """A pair of frames and what the encoder found in it. Rows 0..B-1 of a feature are frame 0's, the rest frame 1's.
+
+    Attributes:
+        frame0: First frame, ``(B, 3, H, W)``.
+        frame1: Second frame.
+        appearance: Four levels of features, level l of ``(2B, 2^l F, H / 2^l, W / 2^l)``.
+        motion: Motion maps of all interaction blocks, ``(2B, 8F, H / 8, W / 8)``.
+    """
+
+    frame0: Tensor
+    frame1: Tensor
+    appearance: tuple[Tensor, Tensor, Tensor, Tensor]
+    motion: Tensor
+
+
+class Flows(NamedTuple):
+    """What the flow head says at each time, and what it makes before refinement.
+
+    Attributes:
+        flow: ``(B, N, 4, H, W)`` in pixels: columns and rows towards frame 0, then towards frame 1.
+        mask: Share of frame 0 in the blend, in (0, 1), ``(B, N, 1, H, W)``.
+        blend: The warped frames, blended and not refined, ``(B, N, 3, H, W)``.
+    """
+
+    flow: Tensor
+    mask: Tensor
+    blend: Tensor
+
+
+class MostDsa(nn.Module):
+    """Frames at any times between two angiograms.
+
+    Example:
+        >>> network = MostDsa()
+        >>> network(torch.rand(1, 3, 16, 32), torch.rand(1, 3, 16, 32), [0.25, 0.5, 0.75]).shape
+        torch.Size([1, 3, 3, 16, 32])
+
+    Source: Xu et al., ECAI 2024, figure 2.
+    """
+
+    def __init__(self, config: MostDsaConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or MostDsaConfig()
+        self.feature_bone = Encoder(self.config)
+        self.block = nn.ModuleList([FlowHead(self.config.width)])
+        self.unet = Refiner(self.config.width)
+        self.feature_bone.apply(_start_as_published)
+        self.unet.apply(_start_as_published)
+
+    def forward(
+        self, frame0: Tensor, frame1: Tensor, times: Sequence[float] | Tensor, *, flow_scale: float = 1.0
+    ) -> Tensor:
+        """Interpolate.
+
+        Args:
+            frame0: First frame, ``(B, 3, H, W)``, blue, green, red in [0, 1]; sides multiples of 16.
+            frame1: Second frame.
+            times: N times between 0 (first frame) and 1 (second).
+            flow_scale: Estimate flow and mask on frames resized by this factor (to sides that are multiples of 8), and
+                refine at full size: for motion that is large in pixels.
+
+        Returns:
+            ``(B, N, 3, H, W)``, clamped to [0, 1] as published.
+
+        Raises:
+            ValueError: Illegal shapes, sides, dtypes, times or scale.
+        """
+        coarse = None if flow_scale == 1.0 else self.encode_reduced(frame0, frame1, flow_scale)
+        return self.decode(self.encode(frame0, frame1), times, coarse=coarse)
+
+    def flows(
+        self, frame0: Tensor, frame1: Tensor, times: Sequence[float] | Tensor, *, flow_scale: float = 1.0
+    ) -> Flows:
+        """Return flow, mask and unrefined blend (arguments and errors as of :meth:`forward`)."""
+        check_pair(frame0, frame1, multiple=16)
+        pair = self.encode_reduced(frame0, frame1, flow_scale)
+        count = len(times_like(times, frame0))
+        flow, logit = self.estimate(pair, times, size=frame0.shape[2:])
+        warped0, warped1 = _warp_frames(frame0, frame1, flow, count)
+        mask = torch.sigmoid(logit)
+        blend = warped0 * mask + warped1 * (1 - mask)
+        return Flows(by_pair(flow, count), by_pair(mask, count), by_pair(blend, count))
+
+    def encode(self, frame0: Tensor, frame1: Tensor) -> Pair:
+        """Compute what depends on the pair alone (arguments and errors as of :meth:`forward`)."""
+        check_pair(frame0, frame1, multiple=16)
+        return Pair(frame0, frame1, *self.feature_bone(frame0, frame1))
+
+    def encode_reduced(self, frame0: Tensor, frame1: Tensor, scale: float) -> Pair:
+        """Encode the pair resized by `scale`, for :meth:`decode` to take the flow from."""
+        if scale != 1.0:
+            rows, columns = (side * scale for side in frame0.shape[2:])
+            if scale <= 0 or rows % 8 or columns % 8:
+                raise ValueError(f"frames reduced to find the flow must have sides of 8n, not {rows} x {columns}")
+            size = (int(rows), int(columns))
+            frame0 = F.interpolate(frame0, size=size, mode="bilinear", align_corners=False)
+            frame1 = F.interpolate(frame1, size=size, mode="bilinear", align_corners=False)
+        return Pair(frame0, frame1, *self.feature_bone(frame0, frame1))
+
+    def decode(self, pair: Pair, times: Sequence[float] | Tensor, *, coarse: Pair | None = None) -> Tensor:
+        """Interpolate at `times` what :meth:`encode` gave; all times run as one batch.
+
+        Args:
+            pair: The encoded pair.
+            times: As of :meth:`forward`.
+            coarse: The same pair encoded at another size, to take flow and mask from.
+        """
+        flow, logit = self.estimate(coarse or pair, times, size=pair.frame0.shape[2:])
+        return by_pair(self.refine(pair, flow, logit), len(times_like(times, pair.frame0)))
+
+    def estimate(self, pair: Pair, times: Sequence[float] | Tensor, *, size: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Return flow and mask logit for frames of `size`, ``(T, 4, ...)`` and ``(T, 1, ...)``; T = pairs x times."""
+        flow, logit = self.block[0](pair, times_like(times, pair.frame0))
+        rows, columns = pair.frame0.shape[2:]
+        if (rows, columns) == tuple(size):
+            return flow, logit
+        flow = F.interpolate(flow, size=tuple(size), mode="bilinear", align_corners=False) * (size[0] / rows)
+        return flow, F.interpolate(logit, size=tuple(size), mode="bilinear", align_corners=False)
+
+    def refine(self, pair: Pair, flow: Tensor, logit: Tensor) -> Tensor:
+        """Warp frames and features by `flow`, blend by `logit`, refine: ``(T, 3, H, W)`` in [0, 1]."""
+        count = flow.shape[0] // pair.frame0.shape[0]
+        warped0, warped1 = _warp_frames(pair.frame0, pair.frame1, flow, count)
+        frame0, frame1 = each_time(pair.frame0, count), each_time(pair.frame1, count)
+        residual: Tensor = self.unet(
+            torch.cat((frame0, frame1, warped0, warped1, logit, flow), dim=1),
+            *warp_features(pair.appearance, flow, count),
+        )
+        mask = torch.sigmoid(logit)
+        return (warped0 * mask + warped1 * (1 - mask) + 2 * residual - 1).clamp(0, 1)
+
+
+def _warp_frames(frame0: Tensor, frame1: Tensor, flow: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return (
+        backward_warp(each_time(frame0, count), flow[:, :2]),
+        backward_warp(each_time(frame1, count), flow[:, 2:]),
+    )
+
+
+def warp_features(appearance: Sequence[Tensor], flow: Tensor, count: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Warp every level of features by the flow at its size.
+
+    Args:
+        appearance: Features of :class:`Pair`.
+        flow: ``(T, 4, H, W)``, T = pairs x `count`.
+        count: Times per pair.
+
+    Returns:
+        Levels of frame 0 and levels of frame 1, each ``(T, ...)``.
+    """
+    levels0, levels1 = [], []
+    for features in appearance:
+        features0, features1 = features.chunk(2)
+        levels0.append(backward_warp(each_time(features0, count), flow[:, :2]))
+        levels1.append(backward_warp(each_time(features1, count), flow[:, 2:]))
+        flow = 0.5 * F.avg_pool2d(flow, 2)  # bilinear to half the size is the mean of 2 x 2
+    return levels0, levels1
+
+
+class Encoder(nn.Module):
+    """Convolutions on each frame, then blocks in which each frame's pixels query the other frame."""
+
+    def __init__(self, config: MostDsaConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.block1 = ConvStage(3, width, config.depths[0])
+        self.patch_embed2 = _conv_prelu(width, 2 * width, stride=2)
+        self.block2 = ConvStage(2 * width, 2 * width, config.depths[1])
+        self.patch_embed3 = _conv_prelu(2 * width, 4 * width, stride=2)
+        self.block3 = ConvStage(4 * width, 4 * width, config.depths[2])
+        self.patch_embed4 = CrossScaleEmbed(width)
+        self.block4 = nn.ModuleList(InteractionBlock(config) for _ in range(config.depths[3]))
+        self.norm4 = nn.LayerNorm(8 * width, eps=1e-6)
+
+    def forward(self, frame0: Tensor, frame1: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        """Return appearance and motion as of :class:`Pair`."""
+        l0 = self.block1(torch.cat((frame0, frame1)))
+        l1 = self.block2(self.patch_embed2(l0))
+        l2 = self.block3(self.patch_embed3(l1))
+        tokens = self.patch_embed4(l0, l1, l2)
+        motions = []
+        for block in self.block4:
+            tokens, motion = block(tokens)
+            motions.append(motion)
+        l3 = _to_map(self.norm4(tokens))
+        return (l0, l1, l2, l3), torch.cat([_to_map(motion) for motion in motions], dim=1)
+
+
+class ConvStage(nn.Module):
+    """`depth` convolutions of 3 x 3, each with a PReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, depth: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for index in range(depth):
+            layers += _conv_prelu(channels_out if index else channels_in, channels_out)
+        self.conv = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, channels_in, h, w)`` to ``(B, channels_out, h, w)``."""
+        out: Tensor = self.conv(x)
+        return out
+
+
+class CrossScaleEmbed(nn.Module):
+    """Tokens at 1/8 of the size from dilated looks at the three levels above."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv2d(channels, width, 3, stride=stride, padding=dilation, dilation=dilation)
+            for channels, stride, dilations in ((4 * width, 2, (1,)), (2 * width, 4, (1, 2)), (width, 8, (1, 2, 3, 4)))
+            for dilation in dilations
+        )
+        self.proj = nn.Conv2d(7 * width, 8 * width, 1)
+        self.norm = nn.LayerNorm(8 * width, eps=1e-5)
+
+    def forward(self, l0: Tensor, l1: Tensor, l2: Tensor) -> Tensor:
+        """Return tokens ``(2B, H / 8, W / 8, 8F)``."""
+        looks = [layer(level) for layer, level in zip(self.layers, (l2, l1, l1, l0, l0, l0, l0), strict=True)]
+        tokens: Tensor = self.norm(_to_tokens(self.proj(torch.cat(looks, dim=1))))
+        return tokens
+
+
+class InteractionBlock(nn.Module):
+    """A lambda layer between the frames, then a perceptron with a depth-wise convolution inside."""
+
+    def __init__(self, config: MostDsaConfig) -> None:
+        super().__init__()
+        channels = 8 * config.width
+        self.norm1 = nn.LayerNorm(channels, eps=1e-5)
+        self.Lambda = LambdaLayer(
+            channels,
+            channels // config.depths[3],
+            heads=config.heads,
+            key=config.key,
+            intra=config.intra,
+            context=config.context,
+            map_side=config.map_side,
+        )
+        self.norm2 = nn.LayerNorm(channels, eps=1e-5)
+        self.mlp = Mlp(channels, config.mlp_ratio * channels)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return new tokens and motion, ``(2B, h, w, ...)``, for tokens ``(2B, h, w, C)``."""
+        normal = self.norm1(x)
+        appearance, motion = self.Lambda(normal)
+        y = normal + appearance  # the skip starts from the normalised tokens, unlike in a transformer
+        return y + self.mlp(self.norm2(y)), motion
+
+
+class LambdaLayer(nn.Module):
+    """Inter-frame lambda layer: each frame's pixels query the content and the positions of the other frame.
+
+    Args:
+        channels: Channels of the tokens, C = heads x v.
+        motion: Channels of the motion map.
+        heads: Queries per pixel, H.
+        key: Length of a query, k.
+        intra: Context maps per key, u.
+        context: Side of the square that a position lambda sees.
+        map_side: See :class:`MostDsaConfig`.
+
+    Source: MoSt-DSA, section 3.2, after Bello, "LambdaNetworks", ICLR 2021.
+    """
+
+    def __init__(
+        self, channels: int, motion: int, *, heads: int, key: int, intra: int, context: int, map_side: int | None = None
+    ) -> None:
+        super().__init__()
+        self.heads, self.key, self.intra, self.map_side = heads, key, intra, map_side
+        value = channels // heads
+        self.to_q = nn.Conv2d(channels, heads * key, 1, bias=False)
+        self.to_k = nn.Conv2d(channels, intra * key, 1, bias=False)
+        self.to_v = nn.Conv2d(channels, intra * value, 1, bias=False)
+        self.norm_q = nn.BatchNorm2d(heads * key)
+        self.norm_v = nn.BatchNorm2d(intra * value)
+        if map_side is None:
+            # Three-dimensional in name only (the value axis has kernel 1): the shape that checkpoints hold.
+            self.pos_conv = nn.Conv3d(intra, key, (1, context, context), padding=(0, context // 2, context // 2))
+        else:
+            self.rel_pos_emb = nn.Parameter(torch.randn(2 * map_side - 1, 2 * map_side - 1, key, intra))
+        self.cor_embed = nn.Conv2d(2, heads * key, 1)
+        self.channel_compress = nn.Conv2d(channels, heads * key, 1, bias=False)
+        self.motion_proj = nn.Conv2d(heads * key, motion, 1)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return appearance ``(2B, h, w, C)`` and motion ``(2B, h, w, M)`` for tokens ``(2B, h, w, C)``."""
+        x = _to_map(tokens)
+        batch, _, rows, columns = x.shape
+        lambdas = self.lambdas(*self.context_of(x))
+        queries = self.norm_q(self.to_q(x))
+        places = self.cor_embed(_coordinates(x)).expand(batch, -1, -1, -1)
+        asked = torch.cat((queries, places), dim=1).view(batch, 2 * self.heads, self.key, rows * columns)
+        answers = torch.einsum("bhkn,bvkn->bhvn", asked, lambdas)
+        appearance, moved = answers.reshape(batch, -1, rows, columns).chunk(2, dim=1)
+        motion = self.motion_proj(self.channel_compress(moved) - places)
+        return _to_tokens(appearance), _to_tokens(motion)
+
+    def context_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each frame's keys ``(2B, u, k, n)`` and values ``(2B, u, v, h, w)``, taken from the other frame."""
+        pairs = x.shape[0] // 2
+        keys = self.to_k(x).roll(pairs, dims=0).unflatten(1, (self.intra, self.key)).flatten(3).softmax(dim=-1)
+        values = self.norm_v(self.to_v(x)).roll(pairs, dims=0).unflatten(1, (self.intra, -1))
+        return keys, values
+
+    def lambdas(self, keys: Tensor, values: Tensor) -> Tensor:
+        """Return content plus position lambda, ``(2B, v, k, n)``."""
+        content = torch.einsum("bukn,buvn->bvk", keys, values.flatten(3))
+        position = self._filtered(values) if self.map_side is None else self._looked_up(values, self.map_side)
+        return position + content.unsqueeze(-1)
+
+    def _filtered(self, values: Tensor) -> Tensor:
+        """Position lambdas learnt as filters: each value channel is an image of its own."""
+        batch, _, count, rows, columns = values.shape
+        images = values.transpose(1, 2).reshape(batch * count, self.intra, rows, columns)
+        conv = self.pos_conv
+        position = F.conv2d(images, conv.weight.squeeze(2), conv.bias, padding=conv.kernel_size[1] // 2)
+        return position.view(batch, count, self.key, rows * columns)
+
+    def _looked_up(self, values: Tensor, side: int) -> Tensor:
+        """Position lambdas learnt as a table of relative positions, for maps of `side` x `side`."""
+        if values.shape[3:] != (side, side):
+            raise ValueError(f"these weights serve maps of {side} x {side} only, not {tuple(values.shape[3:])}")
+        place = torch.arange(side, device=values.device)
+        offset = place[None, :] - place[:, None] + side - 1  # [query, context]
+        table = self.rel_pos_emb[offset[:, None, :, None], offset[None, :, None, :]]  # y, x, i, j, k, u
+        return torch.einsum("yxijku,buvij->bvkyx", table, values).flatten(3)
+
+
+class Mlp(nn.Module):
+    """Widen, look at the 3 x 3 neighbours channel by channel, GELU, narrow."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels, hidden)
+        self.dwconv = DepthwiseConv(hidden)
+        self.fc2 = nn.Linear(hidden, channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens ``(B, h, w, C)`` to the same shape."""
+        out: Tensor = self.fc2(F.gelu(self.dwconv(self.fc1(tokens))))
+        return out
+
+
+class DepthwiseConv(nn.Module):
+    """3 x 3 convolution of each channel of tokens."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map tokens ``(B, h, w, C)`` to the same shape."""
+        return _to_tokens(self.dwconv(_to_map(tokens)))
+
+
+class FlowHead(nn.Module):
+    """Flow and mask at a time, from motion scaled by that time."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        hidden = 4 * width
+        self.conv = nn.Sequential(
+            _conv_prelu(2 * width + 6, hidden), _conv_prelu(hidden, hidden), _conv_prelu(hidden, 5)
+        )
+
+    def forward(self, pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Return flow ``(T, 4, H, W)`` in pixels and mask logit ``(T, 1, H, W)``; T = pairs x times."""
+        frames = F.avg_pool2d(torch.cat((pair.frame0, pair.frame1), dim=1), 2)  # bilinear to half the size
+        inputs = torch.cat((self.motion_at(pair, times), each_time(frames, len(times))), dim=1)
+        out = F.interpolate(self.conv(inputs), scale_factor=2.0, mode="bilinear", align_corners=False)
+        return 2 * out[:, :4], out[:, 4:]
+
+    def motion_at(self, pair: Pair, times: Tensor) -> Tensor:
+        """Return scaled motion and appearance brought to half the frame's size, ``(T, 2F, H / 2, W / 2)``."""
+        t = times.repeat(pair.frame0.shape[0]).view(-1, 1, 1, 1)
+        motion0, motion1, deep0, deep1 = (
+            each_time(half, len(times)) for whole in (pair.motion, pair.appearance[3]) for half in whole.chunk(2)
+        )
+        stacked = torch.cat((t * motion0, (1 - t) * motion1, deep0, deep1), dim=1)
+        # Two shuffles by 2 order the sub-pixels unlike one shuffle by 4.
+        return F.pixel_shuffle(F.pixel_shuffle(stacked, 2), 2)
+
+
+class Refiner(nn.Module):
+    """U-Net that corrects the blend, with the warped features of both frames joined at each level."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        c = 2 * width
+        self.down0 = Down(17 + c, 2 * c)
+        self.down1 = Down(4 * c, 4 * c)
+        self.down2 = Down(8 * c, 8 * c)
+        self.down3 = Down(16 * c, 16 * c)
+        self.supple = Down(4 * c, 8 * c)
+        self.up0 = _up(32 * c, 8 * c)
+        self.up1 = _up(16 * c, 4 * c)
+        self.up2 = _up(8 * c, 2 * c)
+        self.up3 = _up(4 * c, c)
+        self.conv = nn.Conv2d(c, 3, 3, padding=1)
+
+    def forward(self, stacked: Tensor, levels0: Sequence[Tensor], levels1: Sequence[Tensor]) -> Tensor:
+        """Return the residual in (0, 1), 1/2 meaning none.
+
+        Args:
+            stacked: Frames, warped frames, mask logit and flow, ``(T, 17, H, W)``.
+            levels0: Features of frame 0, warped, four levels.
+            levels1: Features of frame 1, alike.
+        """
+        s0 = self.down0(torch.cat((stacked, levels0[0], levels1[0]), dim=1))
+        s1 = self.down1(torch.cat((s0, levels0[1], levels1[1]), dim=1))
+        s2 = self.down2(torch.cat((s1, levels0[2], levels1[2]), dim=1))
+        s3 = self.down3(torch.cat((s2, levels0[3], levels1[3]), dim=1))
+        x = self.up0(torch.cat((s3, self.supple(levels0[3]), self.supple(levels1[3])), dim=1))
+        x = self.up1(torch.cat((x, s2), dim=1))
+        x = self.up2(torch.cat((x, s1), dim=1))
+        x = self.up3(torch.cat((x, s0), dim=1))
+        return torch.sigmoid(self.conv(x))
+
+
+class Down(nn.Module):
+    """Two convolutions, the first of which halves the size."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.conv1 = _conv_prelu(channels_in, channels_out, stride=2)
+        self.conv2 = _conv_prelu(channels_out, channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, channels_in, h, w)`` to ``(B, channels_out, h / 2, w / 2)``."""
+        out: Tensor = self.conv2(self.conv1(x))
+        return out
+
+
+def _start_as_published(layer: nn.Module) -> None:
+    """Draw the weights of a plain convolution or linear layer; other layers keep what PyTorch starts them with."""
+    if isinstance(layer, nn.Conv2d):
+        rows, columns = layer.kernel_size
+        nn.init.normal_(layer.weight, std=math.sqrt(2 * layer.groups / (rows * columns * layer.out_channels)))
+    elif isinstance(layer, nn.Linear):
+        nn.init.trunc_normal_(layer.weight, std=0.02, a=-2, b=2)
+    else:
+        return
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def _conv_prelu(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1), nn.PReLU(channels_out))
+
+
+def _up(channels_in: int, channels_out: int) -> nn.Sequential:
+    return nn.Sequential(nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1), nn.PReLU(channels_out))
+
+
+def _coordinates(x: Tensor) -> Tensor:
+    """Return ``(1, 2, h, w)``: column, then row, from -1 to 1."""
+
+    def spread(count: int) -> Tensor:  # not linspace: exporting that would fix the count
+        return torch.arange(count, dtype=x.dtype, device=x.device) * (2 / max(count - 1, 1)) - 1
+
+    rows, columns = x.shape[2:]
+    across, down = spread(columns).expand(rows, columns), spread(rows)[:, None].expand(rows, columns)
+    return torch.stack((across, down)).unsqueeze(0)
+
+
+def _to_map(tokens: Tensor) -> Tensor:
+    """``(B, h, w, C)`` as ``(B, C, h, w)``."""
+    return tokens.permute(0, 3, 1, 2)
+
+
+def _to_tokens(image: Tensor) -> Tensor:
+    """``(B, C, h, w)`` as ``(B, h, w, C)``."""
+    return image.permute(0, 2, 3, 1)
