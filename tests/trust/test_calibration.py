@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanweave.cine import Cine
-from scanweave.interpolation.methods import Made, create
+from scanweave.interpolation.methods import DEFAULT_METHOD, Made, create
 from scanweave.trust.calibration import Calibration, calibrate, judged_region, rank_correlation
 from scanweave.trust.core import leave_one_out
 from scanweave.trust.hidden import disagreement
@@ -163,7 +163,7 @@ def test_rank_correlation_is_spearmans():
     assert rank_correlation(np.array([1]), np.array([1])) is None
 
 
-@pytest.mark.parametrize("method", ["linear"])
+@pytest.mark.parametrize("method", ["linear", DEFAULT_METHOD])
 def test_real_echo(method):
     from pydicom import dcmread
     from pydicom.examples import get_path
