@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..cine import Cine, Source
-from ..errors import InputError
 from ..interpolation.api import InterpolatedCine
 
 
@@ -20,36 +19,27 @@ def side_by_side(slow: InterpolatedCine) -> Iterator[NDArray[np.uint8]]:
     """
     acquired = slow.acquired
     titles = ("original speed", f"slow motion: {slow.method.name}", "slow, frames repeated")
-    banners = np.hstack([_banner(title, slow.shape) for title in titles])
+    banners = _banners(titles, columns=acquired.shape[1])
     for k, time in enumerate(slow.times):
         repeated = int(np.searchsorted(acquired.times, time + 1e-9, side="right")) - 1
         panels = [acquired.shown(k % len(acquired)), slow.shown(k), acquired.shown(max(0, repeated))]
         yield np.vstack([banners, np.hstack(panels)])
 
 
-def _banner(title: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return a strip with `title` in the largest type that fits the width of a frame."""
+def _banners(titles: Sequence[str], *, columns: int) -> NDArray[np.uint8]:
+    """Return one strip over all panels, in the largest type in which every title fits its panel."""
     size = 28
-    while size > 7 and ImageFont.load_default(size).getlength(title) > shape[1] - 8:
+    while size > 7 and max(ImageFont.load_default(size).getlength(title) for title in titles) > columns - 8:
         size -= 1
     font = ImageFont.load_default(size)
-    strip = Image.new("RGB", (shape[1], int(font.getbbox("Ag")[3]) + 8), (24, 24, 24))
-    ImageDraw.Draw(strip).text((4, 3), title, fill=(235, 235, 235), font=font)
+    strip = Image.new("RGB", (columns * len(titles), size + 10), (24, 24, 24))
+    for k, title in enumerate(titles):
+        ImageDraw.Draw(strip).text((k * columns + 4, 3), title, fill=(235, 235, 235), font=font)
     return np.asarray(strip)
 
 
 def confidence_map(slow: InterpolatedCine) -> Cine:
-    """Return the half-width of the 90 % error interval per pixel in stored units; 0 where frames were acquired.
-
-    Raises:
-        InputError: The run was too short to calibrate on.
-    """
-    if slow.calibration is None:
-        raise InputError(
-            "too few frames can be hidden to calibrate confidence, so there is no map",
-            path=slow.source.path,
-            remedy="leave out --confidence map",
-        )
+    """Return the half-width of the 90 % error interval per pixel in stored units; 0 where frames were acquired."""
     kinds = [record.kind for record in slow.records]
 
     def interval(index: int) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from .. import io
 from ..cine import Cine
-from ..errors import Interrupted, OutputError, ScanweaveError
+from ..errors import InputError, Interrupted, OutputError, ScanweaveError
 from ..interpolation.api import InterpolatedCine, Progress, interpolate_as, playback_rate
 from ..interpolation.config import InterpolateConfig
 from ..interpolation.methods import create
@@ -106,33 +106,36 @@ def interpolate_file(
         method=create(config.method).describe(),
         seed=config.seed,
     )
-    if writing.resume and not writing.overwrite:
-        if _finished(targets, output, plan):
-            return Outcome(str(run[0]), tuple(targets), notes=("Finished by an earlier run; left as it is.",))
+    written = writing.resume and _states_plan(output, plan)
+    if written and all(path.exists() for path in targets):
+        return Outcome(str(run[0]), tuple(targets), notes=("Finished by an earlier run; left as it is.",))
+    if not written and not writing.overwrite:
         for path in targets:
             check_output(path, files)
     cine = reading.read(run)
     store = PartialStore(output, plan, resume=writing.resume, overwrite=writing.overwrite)
     try:
         slow = interpolate_as(cine, config, store=store, progress=report)
-        notes = [*slow.notes, *_write_output(slow, output, config, writing, report)]
+        notes = list(slow.notes)
+        if not written:
+            notes += _write_output(slow, output, config, writing, report)
         if store.found:
             notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
-        _write_sidecar(output, plan, slow, notes, {})
-        trust = _write_extras(cine, slow, extras, config, plan, report)
-        if trust:
+        if not written:
+            _write_sidecar(output, plan, slow, notes, {})
+        trust = _write_extras(cine, slow, extras, config, plan, notes, report)
+        if extras:
             _write_sidecar(output, plan, slow, notes, trust)
     except KeyboardInterrupt as stop:
-        raise Interrupted(
-            "interrupted; the frames made so far are kept", path=store.folder, remedy="run again with --resume"
-        ) from stop
+        raise _interrupted(store) from stop
     except BaseException:
         store.discard(only_ours=True)
         raise
     store.discard()
     made = sum(record.kind == "made" for record in slow.records)
     seconds = time.perf_counter() - started
-    return Outcome(str(run[0]), tuple(targets), len(slow), made, seconds, tuple(notes), trust)
+    outputs = tuple(path for path in targets if path.exists())
+    return Outcome(str(run[0]), outputs, len(slow), made, seconds, tuple(notes), trust)
 
 
 def interpolate_many(
@@ -206,9 +209,13 @@ def _write_extras(
     extras: dict[str, Path],
     config: InterpolateConfig,
     plan: Plan,
+    notes: list[str],
     report: Progress,
 ) -> dict[str, Any]:
-    """Write film, map and report; return the summary of the report, if there is one."""
+    """Write film, map and report; return the summary of the report, if there is one.
+
+    A run that is too short to be scored gets a note in place of the report.
+    """
     if path := extras.get("side by side"):
         with atomic_output(path) as target:
             write_pictures(
@@ -220,26 +227,34 @@ def _write_extras(
     if path := extras.get("confidence"):
         io.write(confidence_map(slow), path, overwrite=True)
     if path := extras.get("report"):
-        result = leave_one_out(
-            slow.acquired,
-            chosen=slow.method,
-            survey=slow.survey,
-            regions=slow.regions,
-            max_hidden=REPORT_HIDDEN,
-            progress=lambda done, total: report("scoring on hidden frames", done, total),
-        )
-        write_trust_report(
-            path,
-            cine,
-            result,
-            survey=slow.survey,
-            regions=slow.regions,
-            chosen=slow.method,
-            made=slow,
-            plan=plan,
-        )
-        return trust_summary(result, slow.method.name)
+        try:
+            return _report(slow, path, plan, report)
+        except InputError as error:
+            notes.append(f"No trust report: {error.reason}.")
     return {}
+
+
+def _report(slow: InterpolatedCine, path: Path, plan: Plan, report: Progress) -> dict[str, Any]:
+    """Write the trust page of the method as it was used here; return its summary."""
+    result = leave_one_out(
+        slow.acquired,
+        chosen=slow.method,
+        survey=slow.survey,
+        regions=slow.regions,
+        max_hidden=REPORT_HIDDEN,
+        progress=lambda done, total: report("scoring on hidden frames", done, total),
+    )
+    write_trust_report(
+        path,
+        slow.acquired,
+        result,
+        survey=slow.survey,
+        regions=slow.regions,
+        chosen=slow.method,
+        made=slow,
+        plan=plan,
+    )
+    return trust_summary(result, slow.method.name)
 
 
 def _targets(runs: Sequence[Run], folder: Path, config: InterpolateConfig, writing: WriteOptions) -> list[Path]:
@@ -258,14 +273,22 @@ def _targets(runs: Sequence[Run], folder: Path, config: InterpolateConfig, writi
     return targets
 
 
-def _finished(targets: Sequence[Path], output: Path, plan: Plan) -> bool:
-    """Whether all targets are there and the side-car states the same plan."""
-    if not all(path.exists() for path in targets):
-        return False
+def _states_plan(output: Path, plan: Plan) -> bool:
+    """Whether the output is there and its side-car states the same plan."""
     try:
-        return SideCar.model_validate_json(sidecar_path(output).read_bytes()).plan.digest() == plan.digest()
+        car = SideCar.model_validate_json(sidecar_path(output).read_bytes())
     except (OSError, ValidationError):
         return False
+    return strip_dataset(output).exists() and car.plan.digest() == plan.digest()
+
+
+def _interrupted(store: PartialStore) -> Interrupted:
+    if store.count():
+        return Interrupted(
+            "interrupted; the frames made so far are kept", path=store.folder, remedy="run again with --resume"
+        )
+    store.discard()
+    return Interrupted("interrupted before any frame was made")
 
 
 def _write_sidecar(

@@ -59,7 +59,7 @@ class PartialStore:
             except (OSError, ValueError, KeyError, TypeError):
                 digest = None
             if digest == plan.digest():
-                self.found = sum(1 for _ in self.folder.glob("*.npz"))
+                self.found = self.count()
                 return
             if not overwrite:
                 raise OutputError(
@@ -69,6 +69,10 @@ class PartialStore:
                 )
         shutil.rmtree(self.folder, ignore_errors=True)
         self._ours = True
+
+    def count(self) -> int:
+        """Return how many frames are kept."""
+        return sum(1 for _ in self.folder.glob("*.npz"))
 
     def load(self, index: int) -> MadeFrame | None:
         """Return output frame `index`, or None if it is not kept whole."""

@@ -79,9 +79,11 @@ def _print(answer: dict[str, Any]) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in {**answer, **answer["facts"]}.items():
-        if name not in ("input", "facts", "notes") and value not in (None, "", [], {}, ()):
-            table.add_row(name.replace("_", " "), _text(value))
+    found = {name.replace("_", " "): value for name, value in answer.items() if name not in ("input", "facts", "notes")}
+    stated = {name: value for name, value in answer["facts"].items() if name.lower() not in found}
+    for name, value in {**found, **stated}.items():
+        if value not in (None, "", [], {}, ()):
+            table.add_row(name, _text(value))
     console.print(table, markup=False)
     for note in answer["notes"]:
         console.print(f"note: {note}", markup=False)

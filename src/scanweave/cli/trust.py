@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from rich.console import Console
+from rich.table import Table
 
 from ..batch.inputs import collect_runs
 from ..batch.trust import ScoreOptions, TrustOutcome, trust_file, trust_many
@@ -120,6 +122,31 @@ def _print(outcome: TrustOutcome) -> None:
     if outcome.error is not None:
         print(f"scanweave: error: {outcome.error}", file=sys.stderr)
         return
-    print(outcome.summary)
+    for line in outcome.summary["verdict"]:
+        print(line)
+    _print_table(outcome)
     if outcome.report is not None:
         print(f"  {outcome.report}")
+
+
+def _print_table(outcome: TrustOutcome) -> None:
+    """Print median PSNR and quartiles where the run moves: a row per method, a column per gap."""
+    rows = outcome.summary["summaries"]
+    gaps = sorted({row["gap"] for row in rows})
+    table = Table(title="PSNR where the run moves, dB: median [quartiles]", title_justify="left", box=None)
+    table.add_column("method")
+    for gap in gaps:
+        table.add_column(f"gap {gap}", justify="right")
+    for method in dict.fromkeys(row["method"] for row in rows):
+        told = {row["gap"]: row["psnr_region"] for row in rows if row["method"] == method}
+        table.add_row(method, *(_spread(told.get(gap)) for gap in gaps))
+    Console(highlight=False).print(table)
+    for gap, reason in outcome.summary["skipped"].items():
+        print(f"gap {gap}: {reason}")
+
+
+def _spread(quartiles: Sequence[float | None] | None) -> str:
+    if quartiles is None or any(value is None for value in quartiles):
+        return "-"
+    lower, median, upper = quartiles
+    return f"{median:.2f} [{lower:.2f}, {upper:.2f}]"

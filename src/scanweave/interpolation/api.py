@@ -17,8 +17,8 @@ from ..trust.survey import Survey, moving_region, survey
 from .augmentation import TestTimeAugmentation
 from .config import InterpolateConfig, validated
 from .methods import DEFAULT_METHOD, Fitted, Method, PairState, create
-from .regions import RegionPlan, plan_regions, region_aware
-from .timeline import Slot, exposures_sentence, schedule, without_duplicates
+from .regions import RegionAware, RegionPlan, plan_regions
+from .timeline import Slot, exposures_saved, schedule, without_duplicates
 
 Progress = Callable[[str, int, int], None]
 
@@ -291,12 +291,12 @@ def interpolate_as(
         )
     report = progress or (lambda what, done, total: None)
     run = survey(cine, progress=lambda done, total: report("looking at the run", done, total))
-    acquired, original = cine, list(range(len(cine)))
+    acquired, original, found = cine, list(range(len(cine))), run.notes()
     if config.duplicates == "drop" and run.duplicates:
         acquired = without_duplicates(cine, run)
         original = [k for k in original if k not in set(run.duplicates)]
         run = survey(acquired)
-    regions = plan_regions(cine, run, mode=config.regions, interpolate_flow=config.interpolate_flow)
+    regions = plan_regions(acquired, run, mode=config.regions, interpolate_flow=config.interpolate_flow)
     whole = prepared_method(method or create(config.method), config, regions)
     slots = schedule(
         acquired.times,
@@ -317,6 +317,12 @@ def interpolate_as(
             cuts=run.cuts,
             progress=lambda done, total: report("calibrating on hidden frames", done, total),
         )
+    if calibration is None and config.confidence == "map":
+        raise InputError(
+            "too few frames can be hidden to calibrate confidence, so there is no map",
+            path=cine.source.path,
+            remedy="leave out --confidence map",
+        )
     return InterpolatedCine(
         acquired,
         slots,
@@ -326,7 +332,7 @@ def interpolate_as(
         regions=regions,
         calibration=calibration,
         derivation=_derivation(cine, whole, config, regions),
-        notes=_notes(cine, run, regions, config, calibration, slots, dropped=len(cine) - len(acquired)),
+        notes=_notes(cine, found, regions, config, calibration, slots, dropped=len(cine) - len(acquired)),
         store=store,
     )
 
@@ -345,7 +351,7 @@ def prepared_method(method: Method, config: InterpolateConfig, regions: RegionPl
         raise UsageError(f"method {method.name!r} runs on the CPU only", remedy="leave out --device")
     if config.tta:
         method = TestTimeAugmentation(method)
-    return region_aware(method, regions.mask)
+    return RegionAware(method, regions.mask)
 
 
 def playback_rate(cine: Cine, config: InterpolateConfig) -> float | None:
@@ -380,7 +386,7 @@ def _derivation(cine: Cine, method: Method, config: InterpolateConfig, regions: 
 
 def _notes(
     cine: Cine,
-    run: Survey,
+    found: Sequence[str],
     regions: RegionPlan,
     config: InterpolateConfig,
     calibration: Calibration | None,
@@ -388,14 +394,14 @@ def _notes(
     *,
     dropped: int,
 ) -> list[str]:
-    notes = [*cine.source.notes, *run.notes(), *regions.warnings, *regions.notes]
+    notes = [*cine.source.notes, *found, *regions.warnings, *regions.notes]
     if dropped:
         notes.append(f"{dropped} duplicate frames were taken off the time axis before interpolation.")
     copied = sum(slot.kind == "copied" for slot in slots)
     if copied:
         notes.append(f"{copied} frames across cuts are repeats of the nearest acquired frame: cuts are never bridged.")
     if config.inter_frames:
-        notes.append(exposures_sentence(config.inter_frames + 1))
+        notes.append(exposures_saved(config.inter_frames + 1))
     if config.time_axis == "display":
         notes.append("Frame times are display times: every time measurement and heart rate is wrong by the factor.")
     if calibration is None and config.confidence != "off":
