@@ -35,7 +35,8 @@ class Made:
         frames: ``(time, channel, row, column)`` float32 in [0, 1].
         uncertainty: ``(time, 1, row, column)`` non-negative, larger where the method trusts itself less, in units of
             intensity in [0, 1]; None if the method cannot tell.
-        extras: Anything else worth keeping (flows, masks), by name.
+        extras: Anything else worth keeping (flows, masks), by name. What depends on time has one entry for each time
+            strictly between 0 and 1.
     """
 
     frames: Tensor
@@ -128,10 +129,10 @@ class ExactEnds:
     between: Callable[[Tensor], Made]
 
     def at(self, times: Sequence[float]) -> Made:
-        """Return the frames at `times`.
+        """Return the frames at `times`, in their order.
 
         Raises:
-            ValueError: A time is outside [0, 1].
+            ValueError: A time is outside [0, 1], or not a number.
         """
         wanted = torch.as_tensor(list(times), dtype=torch.float32)
         if len(wanted) and not bool(((wanted >= 0) & (wanted <= 1)).all()):
@@ -229,20 +230,40 @@ def create(name: str | Method, **options: Any) -> Method:
     """Return the method called `name` (a method object is returned as it is).
 
     Raises:
-        UsageError: No such method, or options that it does not have.
+        UsageError: No such method, options that it does not have, or an installed package whose method is broken.
     """
     if not isinstance(name, str):
         return name
-    factory = _REGISTRY.get(name)
-    if factory is None:
-        for point in entry_points(group=ENTRY_POINT_GROUP):
-            if point.name == name:
-                factory = point.load()
+    factory = _REGISTRY.get(name) or _third_party(name)
     if factory is None:
         raise UsageError(
             f"no interpolation method is called {name!r}", remedy=f"choose one of {', '.join(available())}"
         )
     try:
-        return factory(**options)
+        method = factory(**options)
     except TypeError as error:
         raise UsageError(f"method {name!r}: {error}") from error
+    if not isinstance(method, Method):
+        raise UsageError(
+            f"method {name!r} gave a {type(method).__name__}, which has not name, fit and describe",
+            remedy="repair or remove the package that registers it",
+        )
+    return method
+
+
+def _third_party(name: str) -> Callable[..., Method] | None:
+    """Return what an installed package registered as `name`; nothing is imported before it is asked for."""
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.name != name:
+            continue
+        try:
+            factory: Callable[..., Method] = point.load()
+        # Importing someone else's package can fail in any way.
+        except Exception as error:
+            package = point.dist.name if point.dist is not None else "an installed package"
+            raise UsageError(
+                f"method {name!r} of {package} cannot be loaded from {point.value!r}: {type(error).__name__}: {error}",
+                remedy="repair or remove that package",
+            ) from error
+        return factory
+    return None
