@@ -90,8 +90,8 @@ def read(
     if named is not None and dataset is not None and named.strip("/") != dataset.strip("/"):
         raise UsageError(f"two datasets are named: {named} and {dataset}", remedy="name one")
     if file.is_dir():
-        return _read_folder(file, series, source_fps)
-    return _read_file(file, series, dataset or named, source_fps)
+        return _read_folder(file, series, source_fps, as_ == "cine")
+    return _read_file(file, series, dataset or named, source_fps, as_ == "cine")
 
 
 def write(
@@ -186,7 +186,7 @@ def _writer(
     return lambda cine, place, progress: write_picture(cine, place, format_=kind)  # type: ignore[arg-type]
 
 
-def _read_file(file: Path, series: str | None, dataset: str | None, source_fps: float | None) -> Cine:
+def _read_file(file: Path, series: str | None, dataset: str | None, source_fps: float | None, as_cine: bool) -> Cine:
     kind = kind_of(file)
     require_known(kind, file)
     if dataset is not None and kind not in ("hdf5", "npz"):
@@ -194,7 +194,7 @@ def _read_file(file: Path, series: str | None, dataset: str | None, source_fps: 
     if kind == "dicom":
         from . import dicom
 
-        return dicom.read_cine(file, series=series, source_fps=source_fps)
+        return dicom.read_cine(file, series=series, source_fps=source_fps, as_cine=as_cine)
     if kind in ("video", "gif"):
         from .video import read_video
 
@@ -235,13 +235,13 @@ def _read_list(paths: list[Path], source_fps: float | None) -> Cine:
     return read_pictures(paths, source_fps=source_fps)
 
 
-def _read_folder(folder: Path, series: str | None, source_fps: float | None) -> Cine:
+def _read_folder(folder: Path, series: str | None, source_fps: float | None, as_cine: bool) -> Cine:
     listing = list_folder(folder)
     slices, pictures = listing.of("dicom"), listing.of(*IMAGES)
     if slices:
         from . import dicom
 
-        cine = dicom.read_cine(folder, series=series, source_fps=source_fps)
+        cine = dicom.read_cine(folder, series=series, source_fps=source_fps, as_cine=as_cine)
         if pictures:
             cine.source = replace(cine.source, notes=(*cine.source.notes, *left_out(listing, slices)))
         return cine
@@ -251,7 +251,7 @@ def _read_folder(folder: Path, series: str | None, source_fps: float | None) -> 
         return read_pictures(pictures, folder=folder, source_fps=source_fps, notes=left_out(listing, pictures))
     runs = listing.of(*RUNS)
     if len(runs) == 1 and not listing.folders:
-        return _read_file(runs[0], series, None, source_fps)
+        return _read_file(runs[0], series, None, source_fps, as_cine)
     if runs or listing.folders:
         inside = ", ".join(path.name for path in [*runs, *listing.folders][:5])
         raise InputError(f"is a folder of several inputs: {inside}", path=folder, remedy="name one of them")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..cine import Cine, Display, TimeUnit
 from ..errors import InputError, ResourceError, ScanweaveError
+from .silence import no_native_stderr
 
 Progress = Callable[[int], None]
 """Called with the number of frames done so far."""
@@ -28,20 +28,25 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @contextmanager
-def reading(path: Path | None, what: str) -> Iterator[None]:
+def reading(path: Path | None, what: str, *, native: bool = False) -> Iterator[None]:
     """Turn whatever a third-party decoder throws at damaged bytes into one explained error.
 
     Args:
         path: The file being decoded.
         what: Its kind with an article, ``"a TIFF file"``.
+        native: Also silence what C code prints (libtiff and libpng do, on damage).
 
     Raises:
         InputError: The decoder failed.
         ResourceError: Memory gave out.
     """
+    from .dicom.quiet import quiet  # brings pydicom, which a program that reads nothing does without
+
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a decoder's hints on damage: it either fails, or the frame is whole
+        with (
+            no_native_stderr() if native else nullcontext(),
+            quiet(),
+        ):  # hints on damage: the decoder either fails, or the frame is whole
             yield
     except ScanweaveError:
         raise

@@ -43,6 +43,9 @@ def atomic_output(path: Path, *, folder: bool = False) -> Iterator[Path]:
         target.replace(path)
     except OSError as error:
         raise _explained(error, path) from error
+    except OutputError as error:
+        error.path = error.path or os.fspath(path)  # a writer knows the temporary name only
+        raise
     finally:
         shutil.rmtree(hold, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cine import Cine
-from ..errors import InputError, UnsupportedError
+from ..errors import InputError, UnsupportedError, UsageError
 from .arrays import cine_of
 from .common import Meaning, Progress, native, reading
 
@@ -55,19 +56,63 @@ def write_hdf5(
     cine: Cine, path: Path, *, dataset: str = "/frames", progress: Progress | None = None
 ) -> tuple[str, ...]:
     """Write a dataset in the stored dtype, one chunk per frame, with ``times`` (seconds) beside it; return notes."""
+    if dataset.strip("/").rpartition("/")[2] == "times":
+        raise UsageError(f"the dataset {dataset} would be in the place of the times", remedy="name it otherwise")
     prepared = native(cine)
     shape = (len(cine), *cine.shape[:2], *((3,) if prepared.colour else ()))
-    with h5py.File(path, "w") as file:
-        frames = file.create_dataset(dataset, shape, prepared.dtype, chunks=(1, *shape[1:]))
-        frames.attrs[_MEANING] = prepared.meaning.dumps()
-        for i in range(len(cine)):
-            frames[i] = prepared.frame(i)
-            if progress:
-                progress(i + 1)
-        if cine.time_unit == "s":
-            times = frames.parent.create_dataset("times", data=cine.times)
-            times.attrs["units"] = "s"
+    with _Disk(path) as disk:
+        with h5py.File(disk, "w") as file:
+            frames = file.create_dataset(dataset, shape, prepared.dtype, chunks=(1, *shape[1:]))
+            frames.attrs[_MEANING] = prepared.meaning.dumps()
+            for i in range(len(cine)):
+                frames[i] = prepared.frame(i)
+                disk.check()
+                if progress:
+                    progress(i + 1)
+            if cine.time_unit == "s":
+                times = frames.parent.create_dataset("times", data=cine.times)
+                times.attrs["units"] = "s"
+        disk.check()  # what closing wrote
     return prepared.notes
+
+
+class _Disk(FileIO):
+    """A new file whose failed writes reach our caller and not the HDF5 library, which crashes on a full disk."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+b")
+        self._failure: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the failure that a write met, if any."""
+        if self._failure is not None:
+            raise self._failure
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or remember why not; nothing more is written after a failure."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while len(rest) and self._failure is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._failure = error
+        return size
+
+    def readinto(self, buffer: Any) -> int:
+        """Read; what could not be written reads as zeros."""
+        whole = memoryview(buffer).cast("B")
+        count = super().readinto(whole) or 0
+        whole[count:] = bytes(len(whole) - count)
+        return len(whole)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._failure = self._failure or error
+            return size or 0
 
 
 class _Frames:

@@ -84,7 +84,7 @@ def load(path: Path) -> NDArray[Any]:
 
         return read_tiff(path).frame(0)
     require_known(kind, path)
-    with reading(path, _NAMES.get(kind, kind)), Image.open(path, formats=[kind.upper()]) as image:
+    with reading(path, _NAMES.get(kind, kind), native=True), Image.open(path, formats=[kind.upper()]) as image:
         channels, dtype = _layout(image, path)
         image.load()  # raises on damage, also where the pixels are then decoded by OpenCV
         deep = dtype == np.uint16

@@ -219,7 +219,7 @@ def _encode(
     first = next(arrays)
     rows, columns = (n + n % 2 for n in first.shape[:2]) if coding.even else first.shape[:2]
     options = {"movflags": "+faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
-    with _explained(path, coding), av.open(path, "w", options=options) as container:
+    with _explained(coding), av.open(path, "w", options=options) as container:
         if meaning != Meaning():
             container.metadata["comment"] = meaning.dumps()
         stream: Any = container.add_stream(coding.codec, rate=timing.rate, options=dict(coding.options))
@@ -271,15 +271,14 @@ def _indexed(pictures: Iterable[av.VideoFrame], shape: Sequence[int], tick: Frac
 
 
 @contextmanager
-def _explained(path: Path, coding: _Coding) -> Iterator[None]:
+def _explained(coding: _Coding) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"the film cannot be written ({coding.codec}): {reason}", path=path) from error
+        raise OutputError(f"the film cannot be written ({coding.codec}): {reason}") from error
     except av.codec.codec.UnknownCodecError as error:
         raise OutputError(
             f"this installation of PyAV has no encoder {coding.codec}",
-            path=path,
             remedy="write .mkv, or install PyAV's own wheel",
         ) from error

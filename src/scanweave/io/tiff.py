@@ -100,6 +100,7 @@ class _Pages:
         series = self._series()
         self.count, self.planar, samples = self._axes(series)
         self._page = first
+        self._needs_libtiff = first.compression not in _OWN_CODECS or first.predictor == _FLOAT_PREDICTOR
         self._pages = series.pages if len(series.pages) == self.count else None
         self._palette = first.colormap if first.photometric == _PALETTE else None
         self.inverted = first.photometric == _MINISWHITE and samples == 1
@@ -174,7 +175,7 @@ class _Pages:
 
     def frame(self, i: int) -> NDArray[Any]:
         """Return page `i`."""
-        with reading(self.path, _KIND):
+        with reading(self.path, _KIND, native=self._needs_libtiff):
             pixels = self._decoded(i)
             if self._palette is not None:
                 colours = np.moveaxis(self._palette, 0, -1)
@@ -201,9 +202,9 @@ class _Pages:
         spans = list(zip(page.dataoffsets, page.databytecounts, strict=True))
         if not spans or any(count <= 0 or start + count > end for start, count in spans):
             raise InputError(f"page {i} lies beyond the end of the file", path=self.path, remedy="fetch the file again")
-        if self._page.compression in _OWN_CODECS and self._page.predictor != _FLOAT_PREDICTOR:
-            return np.asarray(page.asarray()).reshape(self._page.shape)
-        return self._by_libtiff(i)
+        if self._needs_libtiff:
+            return self._by_libtiff(i)
+        return np.asarray(page.asarray()).reshape(self._page.shape)
 
     def _by_libtiff(self, i: int) -> NDArray[Any]:
         from PIL import Image

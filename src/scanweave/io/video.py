@@ -113,7 +113,9 @@ def _scan(path: Path) -> _Index:
         _check_whole(container.format.name, path)
         if len(damaged) == len(packets):
             damaged = []  # written without checksums
-        stamps, keys, stamped, notes = _ordered(packets)
+        # AVI keeps coding order and no times; what FFmpeg makes up is wrong once frames are reordered.
+        reordered = container.format.name == "avi" and not all(key for _, key in packets)
+        stamps, keys, stamped, notes = _ordered([(None, key) for _, key in packets] if reordered else packets)
         comment = {key.lower(): value for key, value in container.metadata.items()}.get("comment")
         return _Index(
             stamps,
