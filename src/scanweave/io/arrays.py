@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ..cine import Cine, Source
 from ..errors import InputError
 from .common import Meaning, Progress, as_native_order, check_plausible, frame_times, native, reading
 
+_BLOCK = 1 << 20
 _NO_TIMES = "A npy file keeps neither times nor levels; npz, HDF5 and TIFF do."
 
 
@@ -41,8 +43,7 @@ def read_npz(path: Path, *, name: str | None = None, source_fps: float | None = 
     with reading(path, "a NumPy archive"), np.load(path, allow_pickle=False) as archive:
         chosen = _choose(list(archive.files), name, path)
         with zipfile.ZipFile(path) as container:
-            _check_member(container, chosen, path)
-        array = archive[chosen]
+            array = _member(container, chosen, path)
         times = archive["times"] if "times" in archive.files and chosen != "times" else None
         meaning = Meaning.parse(str(archive["meaning"])) if "meaning" in archive.files else None
     if times is not None and times.shape != array.shape[:1]:
@@ -164,10 +165,27 @@ def _choose(names: list[str], name: str | None, path: Path) -> str:
     )
 
 
-def _check_member(container: zipfile.ZipFile, name: str, path: Path) -> None:
-    member = f"{name}.npy" if f"{name}.npy" in container.namelist() else name
-    with container.open(member) as stream:
+def _member(container: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any]:
+    """Return an array of an archive: mapped from disk where it is stored plainly, else in memory; checksum tested."""
+    info = container.getinfo(f"{name}.npy" if f"{name}.npy" in container.namelist() else name)
+    with container.open(info) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(stream)
-    check_plausible(shape, dtype, path)
+        shape, fortran, dtype = read(stream)
+        check_plausible(shape, dtype, path)
+        start = stream.tell()
+        if info.compress_type == zipfile.ZIP_STORED and not dtype.hasobject:
+            while stream.read(_BLOCK):
+                pass  # at its end, zipfile compares the checksum
+            offset = _data_offset(path, info) + start
+            return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
+    with container.open(info) as stream:
+        return np.asarray(np.lib.format.read_array(stream, allow_pickle=False))
+
+
+def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+    # The local header repeats the name, and may have other extra fields than the directory at the end says.
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+    return info.header_offset + 30 + int(name) + int(extra)
