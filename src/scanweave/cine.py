@@ -426,7 +426,8 @@ class Cine:
         values = np.clip(values, 0.0, 1.0)
         if self.display.inverted:
             values = 1.0 - values
-        return np.broadcast_to(np.rint(values * 255).astype(np.uint8), (*values.shape[:2], 3))
+        picture: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
+        return picture if picture.shape[2] == 3 else np.repeat(picture, 3, axis=2)
 
 
 def _finite_range(frame: NDArray[Any], i: int, path: Path | None) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import pytest
 
 from scanweave.batch.partial import PartialStore
 from scanweave.errors import OutputError
-from scanweave.interpolation.api import MadeFrame
+from scanweave.interpolation.interpolated import MadeFrame
 from scanweave.plan import Plan
 
 

@@ -50,9 +50,8 @@ def test_the_real_echo_becomes_a_slow_dicom(echo_path, tmp_path, capsys):
     assert [frame["kind"] for frame in car["frames"][:5]] == ["acquired", "made", "made", "made", "acquired"]
     assert car["frames"][1]["confidence"] is not None
     assert car["plan"]["method"]["name"] == "linear"
-    notes = " ".join(car["notes"])
-    assert "10" in notes, "duplicates 10/11 and 27/28 are told"
-    assert "11" in notes
+    assert any("11, 28" in note for note in car["notes"]), "duplicates 10/11 and 27/28 are told"
+    assert any("region" in note for note in car["notes"])
     assert "made/s" in capsys.readouterr().out
     assert not (tmp_path / "slow.dcm.partial").exists()
 
@@ -135,18 +134,18 @@ def test_a_folder_of_runs_gives_a_folder_of_results_and_one_failure_stops_none(r
 def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     rng = np.random.default_rng(3)
     source, out = tmp_path / "run.npy", tmp_path / "slow.npy"
-    np.save(source, rng.integers(0, 255, (12, 320, 320), dtype=np.uint8))
+    np.save(source, rng.integers(0, 255, (8, 224, 224), dtype=np.uint8))
     words = ["interpolate", str(source), "-o", str(out), "--factor", "12", "--confidence", "off", "--method"]
     words.append("optical-flow")
     partial = tmp_path / "slow.npy.partial"
     process = subprocess.Popen([sys.executable, "-m", "scanweave", *words], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while len(list(partial.glob("*.npz"))) < 12 and process.poll() is None and time.monotonic() < deadline:
+    while len(list(partial.glob("*.npz"))) < 11 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     kept = len(list(partial.glob("*.npz")))
-    assert kept >= 12
+    assert kept >= 11
     assert not out.exists()
     assert main(words) == 5, "what is left is not thrown away unasked"
     assert main([*words, "--resume"]) == 0
@@ -162,7 +161,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
 
 def test_control_c_says_how_to_go_on(tmp_path):
     source = tmp_path / "run.npy"
-    np.save(source, np.random.default_rng(3).integers(0, 255, (30, 320, 320), dtype=np.uint8))
+    np.save(source, np.random.default_rng(3).integers(0, 255, (30, 224, 224), dtype=np.uint8))
     words = ["interpolate", str(source), "-o", str(tmp_path / "slow.npy"), "--factor", "12", "--confidence", "off"]
     process = subprocess.Popen([sys.executable, "-m", "scanweave", *words], stderr=subprocess.PIPE, text=True)
     partial = tmp_path / "slow.npy.partial"

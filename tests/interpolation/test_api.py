@@ -8,8 +8,9 @@ import pytest
 import scanweave
 from scanweave.cine import Cine, Display
 from scanweave.errors import InputError, UsageError
-from scanweave.interpolation.api import InterpolatedCine, MadeFrame, interpolate
+from scanweave.interpolation.api import interpolate
 from scanweave.interpolation.config import InterpolateConfig, dump_config, load_config, validated
+from scanweave.interpolation.interpolated import InterpolatedCine, MadeFrame
 
 
 def moving_blob(frames: int = 9, *, dtype=np.uint8, peak: int = 200, size: int = 48) -> Cine:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..cine import Cine, Source
-from ..interpolation.api import InterpolatedCine
+from ..interpolation.interpolated import InterpolatedCine
 
 
 def side_by_side(slow: InterpolatedCine) -> Iterator[NDArray[np.uint8]]:

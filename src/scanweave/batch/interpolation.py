@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from .. import io
 from ..cine import Cine
 from ..errors import InputError, Interrupted, OutputError, ScanweaveError
-from ..interpolation.api import InterpolatedCine, Progress, interpolate_as, playback_rate
+from ..interpolation.api import Progress, interpolate_as, playback_rate
 from ..interpolation.config import InterpolateConfig
+from ..interpolation.interpolated import InterpolatedCine
 from ..interpolation.methods import create
 from ..io.files import atomic_output, check_output
 from ..io.video import write_pictures

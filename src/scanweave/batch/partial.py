@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import OutputError, ResourceError
-from ..interpolation.api import MadeFrame
+from ..interpolation.interpolated import MadeFrame
+from ..io.files import remove_leftovers
 from ..plan import Plan
 
 _KEY = "plan.json"
@@ -35,6 +37,7 @@ class PartialStore:
     def __init__(self, output: Path, plan: Plan, *, resume: bool = False, overwrite: bool = False) -> None:
         self.folder = output.with_name(output.name + ".partial")
         self.found = 0
+        self._output = output
         self._ours = not self.folder.exists()
         if self.folder.exists():
             self._take_up(plan, resume=resume, overwrite=overwrite)
@@ -53,6 +56,7 @@ class PartialStore:
                 path=self.folder,
                 remedy="add --resume to go on with it, or --overwrite to start again",
             )
+        remove_leftovers(self._output)
         if resume:
             try:
                 digest = json.loads((self.folder / _KEY).read_text())["digest"]
@@ -83,7 +87,7 @@ class PartialStore:
                 return MadeFrame(kept["pixels"], None if np.isnan(error) else error, interval)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             # A damaged file is made again; the interrupted run may have died while the disk was failing.
             return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import tempfile
@@ -48,6 +49,15 @@ def atomic_output(path: Path, *, folder: bool = False) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(hold, ignore_errors=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what an earlier process that was killed while it wrote `path` left beside it.
+
+    Only for callers who know that no other process writes `path` now.
+    """
+    for stale in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 def check_output(path: Path, inputs: list[Path], *, overwrite: bool = False) -> None:
