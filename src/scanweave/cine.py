@@ -403,8 +403,8 @@ class Cine:
                 from scipy.spatial import KDTree
 
                 self._palette_tree = KDTree(palette.astype(np.float64) / np.iinfo(palette.dtype).max)
-            index = self._palette_tree.query(np.moveaxis(values, 0, -1))[1]
-            return (index + self.display.palette_first).astype(self.dtype)
+            index = np.asarray(self._palette_tree.query(np.moveaxis(values, 0, -1))[1])
+            return np.asarray(index + self.display.palette_first).astype(self.dtype)
         low, high = self.levels
         scaled = values * (high - low) + low
         if self.dtype.kind in "ui":

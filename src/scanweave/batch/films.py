@@ -28,7 +28,7 @@ def side_by_side(slow: InterpolatedCine) -> Iterator[NDArray[np.uint8]]:
 
 def _banners(titles: Sequence[str], *, columns: int) -> NDArray[np.uint8]:
     """Return one strip over all panels, in the largest type in which every title fits its panel."""
-    size = 28
+    size = max(8, columns // 16)
     while size > 7 and max(ImageFont.load_default(size).getlength(title) for title in titles) > columns - 8:
         size -= 1
     font = ImageFont.load_default(size)

@@ -11,7 +11,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import io
-from ..cine import Cine
 from ..errors import InputError, Interrupted, OutputError, ScanweaveError
 from ..interpolation.api import Progress, interpolate_as, playback_rate
 from ..interpolation.config import InterpolateConfig
@@ -25,9 +24,6 @@ from .films import confidence_map, side_by_side
 from .inputs import ReadOptions, Run, strip_dataset
 from .partial import PartialStore
 
-# The report beside a result hides at most so many frames per gap; `scanweave trust` hides all.
-REPORT_HIDDEN = 64
-
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
@@ -39,6 +35,7 @@ class WriteOptions:
         mark_synthetic: Burn a small mark into made frames.
         side_by_side: Also write a film of original, slow motion and frame repetition.
         report: Also write the trust report.
+        report_hidden: It hides at most so many frames per gap; `scanweave trust` hides all.
         overwrite: Replace outputs that exist.
         resume: Go on with an interrupted run; leave finished ones as they are.
     """
@@ -48,6 +45,7 @@ class WriteOptions:
     mark_synthetic: bool = False
     side_by_side: bool = False
     report: bool = False
+    report_hidden: int = 64
     overwrite: bool = False
     resume: bool = False
 
@@ -124,7 +122,7 @@ def interpolate_file(
             notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
         if not written:
             _write_sidecar(output, plan, slow, notes, {})
-        trust = _write_extras(cine, slow, extras, config, plan, notes, report)
+        trust = _write_extras(slow, extras, config, writing, plan, notes, report)
         if extras:
             _write_sidecar(output, plan, slow, notes, trust)
     except KeyboardInterrupt as stop:
@@ -205,10 +203,10 @@ def _extra_outputs(output: Path, config: InterpolateConfig, writing: WriteOption
 
 
 def _write_extras(
-    cine: Cine,
     slow: InterpolatedCine,
     extras: dict[str, Path],
     config: InterpolateConfig,
+    writing: WriteOptions,
     plan: Plan,
     notes: list[str],
     report: Progress,
@@ -222,27 +220,27 @@ def _write_extras(
             write_pictures(
                 side_by_side(slow),
                 target,
-                fps=playback_rate(cine, config) or 25.0,
+                fps=playback_rate(slow.acquired, config) or 25.0,
                 progress=lambda done: report("writing the side-by-side film", done, len(slow)),
             )
     if path := extras.get("confidence"):
         io.write(confidence_map(slow), path, overwrite=True)
     if path := extras.get("report"):
         try:
-            return _report(slow, path, plan, report)
+            return _report(slow, path, plan, writing.report_hidden, report)
         except InputError as error:
             notes.append(f"No trust report: {error.reason}.")
     return {}
 
 
-def _report(slow: InterpolatedCine, path: Path, plan: Plan, report: Progress) -> dict[str, Any]:
+def _report(slow: InterpolatedCine, path: Path, plan: Plan, hidden: int, report: Progress) -> dict[str, Any]:
     """Write the trust page of the method as it was used here; return its summary."""
     result = leave_one_out(
         slow.acquired,
         chosen=slow.method,
         survey=slow.survey,
         regions=slow.regions,
-        max_hidden=REPORT_HIDDEN,
+        max_hidden=hidden,
         progress=lambda done, total: report("scoring on hidden frames", done, total),
     )
     write_trust_report(

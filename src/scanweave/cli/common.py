@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -107,6 +108,16 @@ def given(paths: Sequence[Path]) -> tuple[Path, ...]:
 def print_json(value: Any) -> None:
     """Print `value` as JSON on standard output."""
     print(json.dumps(plain(value), indent=1))
+
+
+class Terminal(Console):
+    """A console whose reader may go away (`scanweave info ... | head`): that is no error."""
+
+    def on_broken_pipe(self) -> None:
+        """Stop quietly."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
 
 
 class _Rate(ProgressColumn):

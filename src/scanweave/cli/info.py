@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from ..batch.info import inspect
 from ..batch.inputs import Run, collect_runs
 from ..errors import ScanweaveError
 from ..interpolation.methods import available
-from .common import Meter, Reading, given, parse, print_json
+from .common import Meter, Reading, Terminal, given, parse, print_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +73,7 @@ def _print(answer: dict[str, Any]) -> None:
     if "error" in answer:
         print(f"scanweave: error: {answer['error']}", file=sys.stderr)
         return
-    console = Console(highlight=False)
+    console = Terminal(highlight=False)
     console.print(answer["input"], style="bold", markup=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)

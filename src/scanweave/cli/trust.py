@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 from rich.table import Table
 
 from ..batch.inputs import collect_runs
 from ..batch.trust import ScoreOptions, TrustOutcome, trust_file, trust_many
 from ..errors import UsageError
 from ..interpolation.methods import DEFAULT_METHOD
-from .common import Inputs, Meter, Reading, given, parse, print_json, split_lists
+from .common import Inputs, Meter, Reading, Terminal, given, parse, print_json, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +139,7 @@ def _print_table(outcome: TrustOutcome) -> None:
     for method in dict.fromkeys(row["method"] for row in rows):
         told = {row["gap"]: row["psnr_region"] for row in rows if row["method"] == method}
         table.add_row(method, *(_spread(told.get(gap)) for gap in gaps))
-    Console(highlight=False).print(table)
+    Terminal(highlight=False).print(table)
     for gap, reason in outcome.summary["skipped"].items():
         print(f"gap {gap}: {reason}")
 
