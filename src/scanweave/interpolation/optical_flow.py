@@ -48,7 +48,7 @@ class OpticalFlow(PairwiseMethod):
         disagreement_blur: Standard deviation in pixels of the window in which the two warped frames are compared.
         disagreement_penalty: How much of the plain blend is mixed in where warping does not bring the frames closer.
         disagreement_floor: Disagreement that is noise, as a fraction of the pair's range.
-        occlusion_pixels: Forward-backward error at which a frame's visibility falls to 1/e.
+        occlusion_pixels: Forward-backward error of one frame at which the other's visibility falls to 1/e.
 
     Raises:
         UsageError: An option outside its range.
@@ -104,11 +104,15 @@ class OpticalFlow(PairwiseMethod):
         with ThreadPoolExecutor(2) as pool:
             forward, backward = pool.map(self._flow, pictures, reversed(pictures))
         forward_seen, backward_seen = backward_warp(backward, forward), backward_warp(forward, backward)
+        difference = (first - second).abs().mean(dim=1, keepdim=True)
+        floor = self.disagreement_floor * (high - low)
         return MovingPair(
             options=self,
             first=first,
             second=second,
-            span=high - low,
+            difference=difference,
+            floor=floor,
+            apart=(_blur(difference, self.disagreement_blur) + floor) ** 2,
             forward=(forward - forward_seen) / 2,
             backward=(backward - backward_seen) / 2,
             forward_error=(forward + forward_seen).norm(dim=1, keepdim=True),
@@ -160,7 +164,9 @@ class MovingPair:
         options: How to blend.
         first: ``(1, channel, row, column)`` in [0, 1].
         second: The same, later.
-        span: Range of the pair's intensities.
+        difference: Mean absolute difference of the two over the channels, ``(1, 1, row, column)``.
+        floor: Difference that is noise.
+        apart: Square of the difference about each pixel.
         forward: Flow from the first frame to the second, ``(1, 2, row, column)`` in pixels, x before y.
         backward: Flow from the second frame to the first.
         forward_error: Length of the forward-backward error seen from the first frame, ``(1, 1, row, column)``, pixels.
@@ -170,7 +176,9 @@ class MovingPair:
     options: OpticalFlow
     first: Tensor
     second: Tensor
-    span: float
+    difference: Tensor
+    floor: float
+    apart: Tensor
     forward: Tensor
     backward: Tensor
     forward_error: Tensor
@@ -184,20 +192,21 @@ class MovingPair:
         to_second = (1 - t) ** 2 * self.forward - t * (1 - t) * self.backward
         first, error_first = _sample(self.first, self.forward_error, to_first)
         second, error_second = _sample(self.second, self.backward_error, to_second)
-        seen_first, seen_second = self._visibility(error_first), self._visibility(error_second)
-        # A point of which neither frame is sure keeps the weights of nearness.
+        # Motion that leads nowhere and back means that the *other* frame does not show the point: covered or uncovered.
+        seen_first, seen_second = self._visibility(error_second), self._visibility(error_first)
+        # A point that neither frame seems to show keeps the weights of nearness.
         weight_first, weight_second = (1 - t) * (seen_first + 0.05), t * (seen_second + 0.05)
         compensated = (weight_first * first + weight_second * second) / (weight_first + weight_second)
 
         plain = torch.lerp(self.first, self.second, t)
-        difference = (self.first - self.second).abs().mean(dim=1, keepdim=True)
         disagreement = (first - second).abs().mean(dim=1, keepdim=True)
-        share = self._share(difference, disagreement) * torch.maximum(seen_first, seen_second)
-        doubt = torch.lerp(difference, disagreement, share)
-        doubt = doubt + torch.minimum(torch.minimum(error_first, error_second) * _slope(plain), difference)
-        low, high = torch.stack((self.first, self.second)).aminmax()
+        share = self._share(disagreement)
+        # What was blended disagrees by `doubt`; an uncertain motion adds what it may have displaced.
+        doubt = torch.lerp(self.difference, disagreement, share)
+        displaced = torch.minimum(error_first, error_second) * _slope(plain)
+        doubt = doubt + torch.minimum(displaced, self.difference)
         return Made(
-            (plain + share * (compensated - plain)).clamp(low, high),
+            torch.lerp(plain, compensated, share).clamp(0, 1),
             2 * t * (1 - t) * doubt,
             {
                 "flow_forward": self.forward,
@@ -210,13 +219,11 @@ class MovingPair:
         """Return how likely a frame sees the point, by its forward-backward error in pixels."""
         return torch.exp(-((error / self.options.occlusion_pixels) ** 2))
 
-    def _share(self, difference: Tensor, disagreement: Tensor) -> Tensor:
+    def _share(self, disagreement: Tensor) -> Tensor:
         """Return the weight of motion compensation: high where it brings the two frames closer together."""
         options = self.options
-        floor = options.disagreement_floor * self.span
-        before = (_blur(difference, options.disagreement_blur) + floor) ** 2
-        after = (_blur(disagreement, options.disagreement_blur) + floor) ** 2
-        return options.motion_share * before / (before + options.disagreement_penalty * after)
+        left = (_blur(disagreement, options.disagreement_blur) + self.floor) ** 2
+        return options.motion_share * self.apart / (self.apart + options.disagreement_penalty * left)
 
 
 def _sample(frame: Tensor, error: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
