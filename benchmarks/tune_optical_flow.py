@@ -2,9 +2,9 @@
 
     python benchmarks/tune_optical_flow.py --data FOLDER [FOLDER ...]
 
-For the echo that ships with pydicom and every run found in the folders: median PSNR in dB over the hidden frames, in the
-region that moves, relative to plain blending, at gaps 2, 3, 4 and 8. For the pydicom echo also the protocol of the
-published echo numbers: 8-bit RGB, rows 16 to 207, columns 42 to 297, mean over hidden frames (nearest 33.0, 32.2,
+For the echo that ships with pydicom and every run found in the folders: median PSNR in dB over the hidden frames, in
+the region that moves, relative to plain blending, at gaps 2, 3, 4 and 8. For the pydicom echo also the protocol of
+the published echo numbers: 8-bit RGB, rows 16 to 207, columns 42 to 297, mean over hidden frames (nearest 33.0, 32.2,
 30.1; blend 35.5, 33.6, 30.9; plain DIS flow 36.0, 33.9, 30.8 dB at gaps 2, 4, 8). Nothing is trained.
 """
 
