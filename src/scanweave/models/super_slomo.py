@@ -130,17 +130,17 @@ class SuperSlomo(nn.Module):
         """Interpolate at `times` what :meth:`encode` gave; all times run as one batch."""
         t = times_like(times, pair.frame0)
         flows = self.flows(pair, t)
-        frame0, frame1 = each_time(pair.frame0, len(t)), each_time(pair.frame1, len(t))
+        frame0, frame1 = each_time(pair.frame0, t.shape[0]), each_time(pair.frame1, t.shape[0])
         weight0 = (1 - _column(t, pair)) * flows.visible_0
         weight1 = _column(t, pair) * (1 - flows.visible_0)
         made = weight0 * self.warp(frame0, flows.to_0) + weight1 * self.warp(frame1, flows.to_1)
-        return by_pair(made / (weight0 + weight1) + self.mean, len(t))
+        return by_pair(made / (weight0 + weight1) + self.mean, t.shape[0])
 
     def flows(self, pair: Pair, times: Sequence[float] | Tensor) -> Flows:
         """Return the refined flows and the visibility at `times`, without the frames they make."""
         t = times_like(times, pair.frame0)
         to_0, to_1 = flows_at(pair, t)
-        frame0, frame1, flow01, flow10 = (each_time(item, len(t)) for item in pair)
+        frame0, frame1, flow01, flow10 = (each_time(item, t.shape[0]) for item in pair)
         warped0, warped1 = self.warp(frame0, to_0), self.warp(frame1, to_1)
         stacked = torch.cat((frame0, frame1, flow01, flow10, to_1, to_0, warped1, warped0), dim=1)
         change_0, change_1, logit = self.refine(stacked).split((2, 2, 1), dim=1)
@@ -155,7 +155,7 @@ class SuperSlomo(nn.Module):
 def flows_at(pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
     """Return the flows from `times` to the first and to the second frame, motion taken as linear (equation 4)."""
     t = _column(times, pair)
-    flow01, flow10 = each_time(pair.flow01, len(times)), each_time(pair.flow10, len(times))
+    flow01, flow10 = each_time(pair.flow01, times.shape[0]), each_time(pair.flow10, times.shape[0])
     to_0 = -t * (1 - t) * flow01 + t**2 * flow10
     to_1 = (1 - t) ** 2 * flow01 - t * (1 - t) * flow10
     return to_0, to_1
