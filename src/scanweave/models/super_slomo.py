@@ -84,6 +84,20 @@ class Flows(NamedTuple):
     visible_0: Tensor
 
 
+class Blend(NamedTuple):
+    """What a frame is mixed of; `T` as of :class:`Flows`.
+
+    Attributes:
+        warped_0: First frame less the mean, brought to the time, ``(T, 3, H, W)``.
+        warped_1: Second frame less the mean, brought to the time.
+        share_0: Share of the first in the mixture, in (0, 1), ``(T, 1, H, W)``.
+    """
+
+    warped_0: Tensor
+    warped_1: Tensor
+    share_0: Tensor
+
+
 class SuperSlomo(nn.Module):
     """Frames at any times between two, from flow, refined flow and visibility.
 
@@ -129,12 +143,17 @@ class SuperSlomo(nn.Module):
     def decode(self, pair: Pair, times: Sequence[float] | Tensor) -> Tensor:
         """Interpolate at `times` what :meth:`encode` gave; all times run as one batch."""
         t = times_like(times, pair.frame0)
-        flows = self.flows(pair, t)
-        frame0, frame1 = each_time(pair.frame0, t.shape[0]), each_time(pair.frame1, t.shape[0])
+        blend = self.blend(pair, t, self.flows(pair, t))
+        made = blend.share_0 * blend.warped_0 + (1 - blend.share_0) * blend.warped_1
+        return by_pair(made + self.mean, t.shape[0])
+
+    def blend(self, pair: Pair, times: Sequence[float] | Tensor, flows: Flows) -> Blend:
+        """Return what the frames at `times` are mixed of, given the flows there (equation 5)."""
+        t = times_like(times, pair.frame0)
         weight0 = (1 - _column(t, pair)) * flows.visible_0
         weight1 = _column(t, pair) * (1 - flows.visible_0)
-        made = weight0 * self.warp(frame0, flows.to_0) + weight1 * self.warp(frame1, flows.to_1)
-        return by_pair(made / (weight0 + weight1) + self.mean, t.shape[0])
+        frame0, frame1 = each_time(pair.frame0, t.shape[0]), each_time(pair.frame1, t.shape[0])
+        return Blend(self.warp(frame0, flows.to_0), self.warp(frame1, flows.to_1), weight0 / (weight0 + weight1))
 
     def flows(self, pair: Pair, times: Sequence[float] | Tensor) -> Flows:
         """Return the refined flows and the visibility at `times`, without the frames they make."""
