@@ -199,3 +199,10 @@ def test_the_configuration_goes_through_yaml(tmp_path):
     path.write_text("- a\n")
     with pytest.raises(InputError, match="mapping"):
         load_config(path)
+
+
+def test_listed_times_count_from_the_first_frame():
+    blob = moving_blob(5)
+    late = interpolate(blob.with_times(blob.times + 7), times=[0.0, 0.02], method="linear")
+    np.testing.assert_array_equal(late.frame(1), interpolate(blob, times=[0.02], method="linear").frame(0))
+    np.testing.assert_allclose(late.times, [7.0, 7.02])

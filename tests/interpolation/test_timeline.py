@@ -91,7 +91,7 @@ def test_any_times_any_rate(times: np.ndarray, fps: float) -> None:
 def test_any_listed_times(data: st.DataObject, times: np.ndarray) -> None:
     shares = data.draw(st.lists(st.integers(0, 1000), min_size=1, max_size=20, unique=True).map(sorted))
     wanted = [float(times[0] + (times[-1] - times[0]) * (share / 1000)) for share in shares]
-    slots = schedule(times, at_times=wanted)
+    slots = schedule(times, at_times=[time - float(times[0]) for time in wanted])
     check(slots, times)
     np.testing.assert_allclose([s.time for s in slots], wanted, atol=1e-4)
 
@@ -156,10 +156,17 @@ def test_requests_that_make_no_sense(options: dict[str, object], said: str) -> N
     assert caught.value.remedy
 
 
+def test_listed_times_count_from_the_first_frame() -> None:
+    slots = schedule([5.0, 6.0, 7.0], at_times=[0.25, 1.0])
+    assert [(s.kind, s.time, s.pair, s.t) for s in slots] == [
+        ("made", 5.25, (0, 1), 0.25),
+        ("acquired", 6.0, (1, 1), 0.0),
+    ]
+
+
 def test_the_range_is_named() -> None:
-    with pytest.raises(UsageError) as caught:
-        schedule([0.5, 1.0], at_times=[1.5])
-    assert "from 0.5 to 1 s" in str(caught.value)
+    with pytest.raises(UsageError, match=r"lasts 0\.5 s"):
+        schedule([0.5, 1.0], at_times=[0.75])
 
 
 @pytest.mark.parametrize("times", [[], [0.0]])

@@ -214,7 +214,7 @@ def test_the_page_of_a_made_run_shows_its_confidence_and_motion_and_plan(scored,
     run = Plan(verb="interpolate", inputs=(), config={"factor": 2}, method={"name": "linear"})
     path = tmp_path / "out.html"
     made = made_of(cine)
-    write_trust_report(path, cine, result, survey=found, regions=plan, chosen="linear", made=made, plan=run)
+    write_trust_report(path, trust_page(cine, result, found, plan, chosen="linear", made=made, plan=run))
     text = " ".join(Text(path.read_text(encoding="utf-8")).words)
     acquired = made_count = len(cine) - 1
     assert f"{acquired} acquired, bit for bit; {made_count} made" in text
@@ -255,8 +255,21 @@ def test_scoring_takes_names_and_objects_and_only_scores_each_once() -> None:
     assert result.methods == ("linear", "hold")
     with pytest.raises(UsageError, match="each once"):
         leave_one_out(cine, ["hold", "hold"], gaps=[2])
-    with pytest.raises(UsageError, match="gaps 1"):
-        leave_one_out(cine, ["hold"], gaps=[1, 2])
+    for gaps in ([1, 2], [2.5], []):
+        with pytest.raises(UsageError, match="gaps"):
+            leave_one_out(cine, ["hold"], gaps=gaps)
+    with pytest.raises(UsageError, match="at most 0 hidden frames"):
+        leave_one_out(cine, ["hold"], max_hidden=0)
+    assert leave_one_out(cine, "hold", gaps=[2]).methods == ("hold",)
+
+
+def test_every_phase_of_every_gap_is_scored_unless_fewer_are_asked_for() -> None:
+    cine = moving_run(80)
+    counts = {s.gap: s.count for s in leave_one_out(cine, "hold").summary()}
+    assert counts == {gap: (80 - gap) * (gap - 1) for gap in (2, 3, 4, 8)}
+    fewer = leave_one_out(cine, "hold", gaps=[2], max_hidden=10)
+    assert fewer.summary()[0].count == 10
+    assert any("Only a part of the frames was hidden" in note for note in fewer.notes)
 
 
 @pytest.mark.parametrize(("length", "reason"), [(1, "nothing to interpolate"), (2, "neither can be hidden")])

@@ -19,7 +19,7 @@ from ..interpolation.methods import create
 from ..io.files import atomic_output, check_output
 from ..io.video import write_pictures
 from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
-from ..trust.report import leave_one_out, trust_summary, write_trust_report
+from ..trust.report import leave_one_out, trust_page, trust_summary, write_trust_report
 from .films import confidence_map, side_by_side
 from .inputs import ReadOptions, Run, strip_dataset
 from .partial import PartialStore
@@ -243,16 +243,8 @@ def _report(slow: InterpolatedCine, path: Path, plan: Plan, hidden: int, report:
         max_hidden=hidden,
         progress=lambda done, total: report("scoring on hidden frames", done, total),
     )
-    write_trust_report(
-        path,
-        slow.acquired,
-        result,
-        survey=slow.survey,
-        regions=slow.regions,
-        chosen=slow.method,
-        made=slow,
-        plan=plan,
-    )
+    page = trust_page(slow.acquired, result, slow.survey, slow.regions, chosen=slow.method, made=slow, plan=plan)
+    write_trust_report(path, page)
     return trust_summary(result, slow.method.name)
 
 

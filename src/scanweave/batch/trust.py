@@ -11,10 +11,9 @@ from ..errors import ScanweaveError
 from ..interpolation.api import Progress
 from ..interpolation.methods import DEFAULT_METHOD
 from ..interpolation.regions import plan_regions
-from ..interpolation.timeline import without_duplicates
+from ..interpolation.timeline import surveyed
 from ..io.files import check_output
-from ..trust.report import DEFAULT_GAPS, leave_one_out, trust_summary, write_trust_report
-from ..trust.survey import survey
+from ..trust.report import GAPS, leave_one_out, trust_page, trust_summary, write_trust_report
 from .inputs import ReadOptions, Run, strip_dataset
 
 
@@ -26,7 +25,7 @@ class ScoreOptions:
         methods: Names of the methods; empty for all that are installed.
         chosen: The method that the verdict is about.
         gaps: Distances between kept frames.
-        max_hidden: At most so many hidden frames per gap.
+        max_hidden: At most about so many hidden frames per gap; None: all.
         regions: What is interpolated (`scanweave.interpolation.regions`).
         interpolate_flow: Interpolate colour flow, spectral and M-mode too.
         duplicates: Leave out spans that touch a repeat, or take repeats off first.
@@ -34,7 +33,7 @@ class ScoreOptions:
 
     methods: tuple[str, ...] = ()
     chosen: str = DEFAULT_METHOD
-    gaps: tuple[int, ...] = DEFAULT_GAPS
+    gaps: tuple[int, ...] = GAPS
     max_hidden: int | None = None
     regions: Literal["auto", "tags", "data", "off"] = "auto"
     interpolate_flow: bool = False
@@ -70,11 +69,11 @@ def trust_file(
     if output is not None:
         check_output(output, [strip_dataset(path) for path in run], overwrite=overwrite)
     cine = reading.read(run)
-    found = survey(cine, progress=lambda done, total: report("looking at the run", done, total))
-    scored = cine
-    if scoring.duplicates == "drop" and found.duplicates:
-        scored = without_duplicates(cine, found)
-        found = survey(scored)
+    scored, found = surveyed(
+        cine,
+        duplicates=scoring.duplicates,
+        progress=lambda done, total: report("looking at the run", done, total),
+    )
     regions = plan_regions(scored, found, mode=scoring.regions, interpolate_flow=scoring.interpolate_flow)
     result = leave_one_out(
         scored,
@@ -87,7 +86,7 @@ def trust_file(
         progress=lambda done, total: report("scoring on hidden frames", done, total),
     )
     if output is not None:
-        write_trust_report(output, scored, result, survey=found, regions=regions, chosen=scoring.chosen)
+        write_trust_report(output, trust_page(scored, result, found, regions, chosen=scoring.chosen))
     return TrustOutcome(str(run[0]), output, trust_summary(result, scoring.chosen))
 
 

@@ -13,8 +13,8 @@ from .augmentation import TestTimeAugmentation
 from .config import InterpolateConfig, validated
 from .interpolated import FrameStore, InterpolatedCine
 from .methods import DEFAULT_METHOD, Method, create
-from .regions import RegionAware, RegionPlan, plan_regions
-from .timeline import Slot, exposures_saved, schedule, without_duplicates
+from .regions import RegionPlan, kept_inside, plan_regions
+from .timeline import Slot, exposures_saved, schedule, surveyed
 
 Progress = Callable[[str, int, int], None]
 
@@ -47,7 +47,7 @@ def interpolate(
         factor: Divide every gap into this many parts.
         inter_frames: Make this many frames in every gap.
         to_fps: Resample true time to this rate.
-        times: Make the frames at these times, in seconds from the first frame.
+        times: Make the frames at these times, in seconds from the first frame (a run without times: in frames).
         method: A name, or any object that speaks the protocol of `scanweave.interpolation.methods`.
         tta: Average with the pass turned by 180 degrees.
         regions: How it is found what to interpolate.
@@ -115,12 +115,10 @@ def interpolate_as(
             remedy="give a run of two frames or more",
         )
     report = progress or (lambda what, done, total: None)
-    run = survey(cine, progress=lambda done, total: report("looking at the run", done, total))
-    acquired, original, found = cine, list(range(len(cine))), run.notes()
-    if config.duplicates == "drop" and run.duplicates:
-        acquired = without_duplicates(cine, run)
-        original = [k for k in original if k not in set(run.duplicates)]
-        run = survey(acquired)
+    seen = survey(cine, progress=lambda done, total: report("looking at the run", done, total))
+    acquired, run = surveyed(cine, duplicates=config.duplicates, survey=seen)
+    dropped = set(seen.duplicates) if acquired is not cine else set()
+    original = [k for k in range(len(cine)) if k not in dropped]
     regions = plan_regions(acquired, run, mode=config.regions, interpolate_flow=config.interpolate_flow)
     whole = prepared_method(method or create(config.method), config, regions)
     slots = schedule(
@@ -157,7 +155,7 @@ def interpolate_as(
         regions=regions,
         calibration=calibration,
         derivation=_derivation(cine, whole, config, regions),
-        notes=_notes(cine, found, regions, config, calibration, slots, dropped=len(cine) - len(acquired)),
+        notes=_notes(cine, seen.notes(), regions, config, calibration, slots, dropped=len(dropped)),
         store=store,
     )
 
@@ -176,7 +174,7 @@ def prepared_method(method: Method, config: InterpolateConfig, regions: RegionPl
         raise UsageError(f"method {method.name!r} runs on the CPU only", remedy="leave out --device")
     if config.tta:
         method = TestTimeAugmentation(method)
-    return RegionAware(method, regions.mask)
+    return kept_inside(method, regions)
 
 
 def playback_rate(cine: Cine, config: InterpolateConfig) -> float | None:
@@ -221,7 +219,8 @@ def _notes(
 ) -> list[str]:
     notes = [*cine.source.notes, *found, *regions.warnings, *regions.notes]
     if dropped:
-        notes.append(f"{dropped} duplicate frames were taken off the time axis before interpolation.")
+        frames = "frame was" if dropped == 1 else "frames were"
+        notes.append(f"{dropped} duplicate {frames} taken off the time axis before interpolation.")
     copied = sum(slot.kind == "copied" for slot in slots)
     if copied:
         notes.append(f"{copied} frames across cuts are repeats of the nearest acquired frame: cuts are never bridged.")

@@ -94,7 +94,9 @@ class InterpolateConfig:
             raise UsageError(f"--inter-frames {self.inter_frames} is negative")
         for name, rate in (("--to-fps", self.to_fps), ("--playback-fps", self.playback_fps)):
             if rate is not None and not 0 < rate < 1e6:
-                raise UsageError(f"{name} {rate} is not a frame rate", remedy="give frames per second, above 0")
+                raise UsageError(
+                    f"{name} {rate} is not a frame rate", remedy="give frames per second, above 0 and below 1e6"
+                )
 
     @property
     def divisor(self) -> int | None:

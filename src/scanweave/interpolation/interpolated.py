@@ -133,7 +133,7 @@ class InterpolatedCine(Cine):
     def _give(self, index: int) -> NDArray[Any]:
         slot = self._slots[index]
         if slot.kind != "made":
-            return self.acquired.frame(slot.pair[0] if slot.t <= 0.5 else slot.pair[1])
+            return self.acquired.frame(slot.nearest)
         return self._made(index).pixels
 
     def _made(self, index: int) -> MadeFrame:

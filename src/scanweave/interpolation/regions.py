@@ -189,6 +189,11 @@ class RegionAware:
         return {**self.method.describe(), "regions": {"fraction": float(self.mask.mean()), "mask_sha256": digest}}
 
 
+def kept_inside(method: Method, plan: RegionPlan) -> RegionAware:
+    """Return the method kept inside the regions of a run; one that is kept inside regions already stays as it is."""
+    return method if isinstance(method, RegionAware) else RegionAware(method, plan.mask)
+
+
 @dataclass(frozen=True, slots=True)
 class FittedRegions:
     """A region-aware method bound to a run."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..cine import Cine, FrameKind, TimeUnit
 from ..errors import InputError, UsageError
 from ..trust.survey import Survey
+from ..trust.survey import survey as survey_of
 
 # More output frames than any run needs: a mistyped rate must not fill the memory.
 MOST_FRAMES = 1_000_000
@@ -65,7 +67,7 @@ def schedule(
         factor: Divide each gap into this many equal parts: ``(N - 1) * factor + 1`` frames. 1 copies the run.
         inter_frames: Frames to put into each gap, as the DSA authors count: ``factor - 1``.
         to_fps: Frames per second on the true time axis, from the first acquired frame to the last.
-        at_times: Times of the output frames, strictly increasing, within the run.
+        at_times: Times of the output frames from the first acquired one, strictly increasing, within the run.
         cuts: First frame after each cut (`Survey.cuts`): nothing is made between it and the frame before.
         time_unit: Unit of `times`; `to_fps` needs seconds.
 
@@ -131,20 +133,21 @@ def _resampled(times: NDArray[np.float64], fps: float, time_unit: TimeUnit) -> l
 
 def _listed(times: NDArray[np.float64], wanted: Sequence[float], time_unit: TimeUnit) -> list[Slot]:
     unit = "s" if time_unit == "s" else "frames"
-    span = f"the run lasts from {times[0]:.6g} to {times[-1]:.6g} {unit}"
+    start, duration = float(times[0]), float(times[-1] - times[0])
+    span = f"the run lasts {duration:.6g} {unit} from its first frame, which is 0"
     _limit(len(wanted))
     if not len(wanted):
         raise UsageError("an empty list of times asked for", remedy=f"{span}: give times within")
     slack = _LIST_TOLERANCE * float(np.diff(times).min())
     for k, time in enumerate(wanted):
-        if not math.isfinite(time) or not times[0] - slack <= time <= times[-1] + slack:
+        if not math.isfinite(time) or not -slack <= time <= duration + slack:
             raise UsageError(f"time {time:.6g} {unit} is outside the run", remedy=f"{span}: give times within")
         if k and time <= wanted[k - 1]:
             raise UsageError(
                 f"times do not increase: {wanted[k - 1]:.6g} is followed by {time:.6g}",
                 remedy="give them in order, each once",
             )
-    slots = [_slot(k, float(time), times, slack) for k, time in enumerate(wanted)]
+    slots = [_slot(k, start + float(time), times, slack) for k, time in enumerate(wanted)]
     for one, two in pairwise(slots):
         if two.time <= one.time:
             raise UsageError(
@@ -179,6 +182,31 @@ def _limit(frames: float) -> None:
 
 
 # --- frames taken off the time axis -----------------------------------------------------------------------------------
+
+
+def surveyed(
+    cine: Cine,
+    *,
+    duplicates: Literal["report", "drop"] = "report",
+    survey: Survey | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Cine, Survey]:
+    """Return the run as a job takes it, and what one pass over it found.
+
+    Args:
+        cine: The run.
+        duplicates: ``report`` leaves it as it is; ``drop`` takes exact repeats off the time axis.
+        survey: What was found in `cine`, if that is known.
+        progress: Called with (frames seen, of how many).
+
+    Raises:
+        InputError: Repeats are to be dropped, and all frames are the same.
+    """
+    found = survey or survey_of(cine, progress=progress)
+    if duplicates == "report" or not found.duplicates:
+        return cine, found
+    kept = without_duplicates(cine, found)
+    return kept, survey_of(kept)
 
 
 def without_duplicates(cine: Cine, survey: Survey) -> Cine:

@@ -270,6 +270,8 @@ def leave_one_out(
     """
     if not methods or not gaps:
         raise UsageError("no method or no gap to score", remedy="name at least one of each")
+    if max_hidden is not None and max_hidden < 1:
+        raise UsageError(f"at most {max_hidden} hidden frames asked for", remedy="hide one or more, or leave it out")
     wanted = tuple(dict.fromkeys(gaps))
     found = {gap: clean_spans(len(cine), gap, breaks=[*duplicates, *cuts]) for gap in wanted}
     skipped = {gap: _why_skipped(len(cine), gap) for gap, spans in found.items() if not spans}

@@ -9,40 +9,41 @@ from typing import Literal
 from ..cine import Cine
 from ..errors import InputError, UsageError
 from ..interpolation.methods import Method, available, create
-from ..interpolation.regions import RegionAware, RegionPlan, plan_regions
-from ..interpolation.timeline import without_duplicates
+from ..interpolation.regions import RegionPlan, kept_inside, plan_regions
+from ..interpolation.timeline import surveyed
 from ..io.files import atomic_output
 from ..plan import Plan
 from ..report import Page, render
 from . import core
-from .core import LeaveOneOut
+from .core import GAPS, LeaveOneOut
 from .figures import Findings
 from .page import build
 from .survey import Survey, moving_region
-from .survey import survey as survey_of
 from .verdict import trust_summary
 
-__all__ = ["DEFAULT_GAPS", "LeaveOneOut", "leave_one_out", "trust_page", "trust_summary", "write_trust_report"]
+__all__ = ["GAPS", "LeaveOneOut", "leave_one_out", "trust_page", "trust_summary", "write_trust_report"]
 
-DEFAULT_GAPS = (2, 3, 4, 8)
 RegionMode = Literal["auto", "tags", "data", "off"]
 Progress = Callable[[int, int], None]
 
 
 def leave_one_out(
     cine: Cine,
-    methods: Sequence[str | Method] | None = None,
-    gaps: Sequence[int] = DEFAULT_GAPS,
+    methods: str | Sequence[str | Method] | None = None,
+    gaps: Sequence[int] = GAPS,
     *,
     chosen: str | Method | None = None,
     regions: RegionMode | RegionPlan = "auto",
     interpolate_flow: bool = False,
     duplicates: Literal["report", "drop"] = "report",
     survey: Survey | None = None,
-    max_hidden: int | None = 64,
+    max_hidden: int | None = None,
     progress: Progress | None = None,
 ) -> LeaveOneOut:
     """Hide acquired frames, make them again by each method, and score them.
+
+    Every frame is hidden at every phase of every gap: about as many frames as the sum of ``gap - 1`` times the length
+    of the run, for each method. `max_hidden` bounds that for long runs.
 
     Args:
         cine: The run, at least three frames.
@@ -55,12 +56,12 @@ def leave_one_out(
         duplicates: ``report`` leaves out hidden frames beside exact repeats; ``drop`` takes repeats off the time axis
             first: then frame numbers in the result are those of the run without them.
         survey: What was found in `cine`, if that is known.
-        max_hidden: Hide at most so many frames per gap, evenly over the run; None: all.
+        max_hidden: Hide at most about so many frames per gap, evenly over the run, and note it; None: all.
         progress: Called with (frames made, of how many).
 
     Raises:
         InputError: Fewer than three frames.
-        UsageError: No such method, or a gap below 2.
+        UsageError: No such method, a gap that is not a whole number from 2, or a `max_hidden` below 1.
 
     Example:
         >>> import numpy as np
@@ -69,15 +70,13 @@ def leave_one_out(
         [('hold', 2), ('linear', 2)]
     """
     _check(cine, gaps)
-    found = survey or survey_of(cine)
-    if duplicates == "drop" and found.duplicates:
-        cine = without_duplicates(cine, found)
-        _check(cine, gaps)
-        found = survey_of(cine)
+    cine, found = surveyed(cine, duplicates=duplicates, survey=survey)
+    _check(cine, gaps)
     plan = regions
     if not isinstance(plan, RegionPlan):
         plan = plan_regions(cine, found, mode=plan, interpolate_flow=interpolate_flow)
-    wanted = [create(method) for method in (available() if methods is None else methods)]
+    named = available() if methods is None else (methods,) if isinstance(methods, str) else methods
+    wanted = [create(method) for method in named]
     if chosen is not None:
         first = create(chosen)
         wanted = [first, *(method for method in wanted if method.name != first.name)]
@@ -86,8 +85,8 @@ def leave_one_out(
         raise UsageError(f"methods {', '.join(names) or 'none'}", remedy="name at least one, and each once")
     return core.leave_one_out(
         cine,
-        {method.name: inside(method, plan) for method in wanted},
-        gaps=gaps,
+        {method.name: kept_inside(method, plan) for method in wanted},
+        gaps=[int(gap) for gap in gaps],
         region=moving_region(found),
         duplicates=found.duplicates,
         cuts=found.cuts,
@@ -120,35 +119,19 @@ def trust_page(
     Raises:
         UsageError: `chosen` was not scored.
     """
-    method = inside(create(chosen), regions)
+    method = kept_inside(create(chosen), regions)
     return build(Findings(cine, result, survey, regions, method, made, plan))
 
 
-def write_trust_report(
-    path: Path,
-    cine: Cine,
-    result: LeaveOneOut,
-    *,
-    survey: Survey,
-    regions: RegionPlan,
-    chosen: str | Method,
-    made: Cine | None = None,
-    plan: Plan | None = None,
-) -> None:
-    """Write `trust_page` as one HTML file that needs nothing else; whole or not at all.
+def write_trust_report(path: Path, page: Page) -> None:
+    """Write a page (`trust_page`) as one HTML file that needs nothing else; whole or not at all.
 
     Raises:
         OutputError: The file cannot be written.
-        UsageError: `chosen` was not scored.
     """
-    html = render(trust_page(cine, result, survey, regions, chosen=chosen, made=made, plan=plan))
+    html = render(page)
     with atomic_output(path) as target:
         target.write_text(html, encoding="utf-8")
-
-
-def inside(method: Method, plan: RegionPlan) -> Method:
-    """Return the method kept inside the regions, if it is not already."""
-    return method if isinstance(method, RegionAware) else RegionAware(method, plan.mask)
 
 
 def _check(cine: Cine, gaps: Sequence[int]) -> None:
@@ -159,7 +142,6 @@ def _check(cine: Cine, gaps: Sequence[int]) -> None:
             2: "two frames can be interpolated, but neither can be hidden, so nothing can be scored",
         }[len(cine)]
         raise InputError(reason, path=path, remedy="give a run of at least three frames")
-    if not gaps or min(gaps) < 2:
-        raise UsageError(
-            f"gaps {', '.join(map(str, gaps)) or 'none'}", path=path, remedy="give gaps of 2 or more: 2,3,4,8"
-        )
+    if not gaps or any(gap < 2 or gap != int(gap) for gap in gaps):
+        came = ", ".join(map(str, gaps)) or "none"
+        raise UsageError(f"gaps {came}", path=path, remedy="give whole numbers of 2 or more: 2,3,4,8")

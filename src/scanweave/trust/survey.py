@@ -177,12 +177,14 @@ def moving_region(found: Survey, peak_fraction: float = 0.02, dilation: int = 3)
     Args:
         found: The survey of the run.
         peak_fraction: A pixel moves if any of its channels ranges over more than this share of peak (1 in `Cine.unit`).
-        dilation: Radius in pixels (of a disc) by which the region is grown.
+        dilation: The region is grown by all pixels at most so far away (Euclidean distance).
     """
     moving = found.temporal_range > np.float32(peak_fraction)
     if dilation <= 0:
         return moving
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * dilation + 1, 2 * dilation + 1))
+    # OpenCV's own ellipse reaches farther than its radius.
+    rows, columns = np.mgrid[-dilation : dilation + 1, -dilation : dilation + 1]
+    disc = (rows**2 + columns**2 <= dilation**2).astype(np.uint8)
     grown: NDArray[np.bool_] = cv2.dilate(moving.astype(np.uint8), disc).astype(bool)
     return grown
 
