@@ -110,7 +110,8 @@ class FrameRecord:
         pair: The acquired frames (0-based, in the source) that it lies between; twice the same if acquired.
         t: Position between them, 0 to 1.
         method: Name of the method that made it, or None.
-        confidence: 0 to 1; 0.5 is the typical frame of this run (see `scanweave.trust.core`), or None.
+        confidence: 0 to 1; 0.5 where as large an error is expected as for the typical frame of this run that was hidden
+            at gap 2 and made again (`scanweave.trust.calibration`), or None.
         expected_error: Expected mean absolute error in stored units over the interpolated region, or None.
     """
 

@@ -119,10 +119,11 @@ def test_confidence_is_told_per_made_frame():
     assert slow.records[1].confidence is None, "not made yet"
     slow.frame(1)
     record = slow.records[1]
-    assert record.confidence is not None
-    assert 0 < record.confidence < 1
-    assert record.expected_error is not None
     assert record.expected_error > 0
+    # Half of 1 where the expected error, here in grey levels, is that of the typical hidden frame.
+    assert record.confidence == pytest.approx(1 / (1 + record.expected_error / (255 * slow.calibration.typical_error)))
+    # Made frames lie nearer to their sources than hidden ones.
+    assert 0.5 < record.confidence < 1
     made = slow.made_frame(1)
     assert made.interval is not None
     assert made.interval.shape == (48, 48)

@@ -117,7 +117,6 @@ class InterpolatedCine(Cine):
 
     def _record(self, slot: Slot) -> FrameRecord:
         error = self._errors.get(slot.index)
-        confidence = None if error is None or self.calibration is None else self.calibration.confidence(error)
         first, second = (self._original[k] for k in slot.pair)
         return FrameRecord(
             index=slot.index,
@@ -126,9 +125,16 @@ class InterpolatedCine(Cine):
             pair=(first, second),
             t=slot.t,
             method=self.method.name if slot.kind == "made" else None,
-            confidence=None if confidence is None else float(confidence),
+            confidence=self._confidence(error),
             expected_error=error,
         )
+
+    def _confidence(self, error: float | None) -> float | None:
+        """Return the confidence in a frame whose expected error is `error` in stored units."""
+        if error is None or self.calibration is None:
+            return None
+        low, high = self.levels
+        return self.calibration.confidence(error / (high - low))
 
     def _give(self, index: int) -> NDArray[Any]:
         slot = self._slots[index]

@@ -100,7 +100,11 @@ class Calibration:
         return float(np.exp(self.offset + self.slope * np.log(doubt + _FLOOR)))
 
     def confidence(self, expected_error: float) -> float:
-        """Return ``1 / (1 + e / typical_error)``: 1 is certain, 0.5 the run's typical frame made again."""
+        """Return ``1 / (1 + e / typical_error)``: 1 is certain, 0.5 the run's typical hidden frame made again.
+
+        Args:
+            expected_error: In units of intensity in [0, 1], as `expected_error` gives it.
+        """
         return 1.0 / (1.0 + expected_error / self.typical_error)
 
     def interval(self, uncertainty: ArrayLike) -> NDArray[np.float32]:

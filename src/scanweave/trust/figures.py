@@ -199,8 +199,9 @@ def made_chart(findings: Findings) -> Chart | None:
         x=f"time, {'s' if unit == 's' else 'frames'}",
         y="confidence",
         alt=f"Confidence of {len(known)} made frames: median {np.median(levels):.2f}, lowest {min(levels):.2f}.",
-        caption="0.5 is the typical made frame of this run, not a probability of being right. Acquired frames are "
-        "drawn at 1: they are what the scanner gave.",
+        caption="At 0.5 the expected error is that of the typical frame that was hidden at gap 2 and made again; above, "
+        "it is smaller. It is no probability of being right. Acquired frames are drawn at 1: they are what the scanner "
+        "gave.",
         height=2.1,
         digits=3,
     )
