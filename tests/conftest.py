@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
+
+from scanweave.models import MostDsa, SuperSlomo, SuperSlomoConfig
+
+StateDict = dict[str, Tensor]
 
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,6 +45,86 @@ def echo_path() -> Path:
     return Path(get_path("ybr_color"))
 
 
+# --- the published networks, with the reproducible weights that the golden vectors were made with
+
+
+@pytest.fixture(scope="session")
+def fill(goldens: Path) -> Callable[[StateDict], StateDict]:
+    """The function that made the golden weights: from key and shape alone."""
+    spec = importlib.util.spec_from_file_location("golden_fill", goldens / "fill.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.fill_state_dict
+
+
+def filled(network: nn.Module, fill: Callable[[StateDict], StateDict]) -> nn.Module:
+    network.load_state_dict(fill(network.state_dict()))
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def most_dsa(fill) -> MostDsa:
+    return filled(MostDsa(), fill)
+
+
+@pytest.fixture(scope="session")
+def slomo_state(fill) -> StateDict:
+    """Both U-Nets' weights: filled, kernels times 1.5, last kernel times 4 again (the goldens' README)."""
+    network = SuperSlomo()
+    state = {}
+    for part in ("flow", "refine"):
+        for key, tensor in fill(getattr(network, part).state_dict()).items():
+            gain = (1.5 if tensor.ndim == 4 else 1.0) * (4.0 if key == "conv3.weight" else 1.0)
+            state[f"{part}.{key}"] = tensor * gain
+    return state
+
+
+@pytest.fixture(scope="session")
+def slomo(slomo_state) -> Callable[[str], SuperSlomo]:
+    """Super-SloMo of a warp convention; the weights are shared, not copied."""
+
+    def make(convention: str) -> SuperSlomo:
+        network = SuperSlomo(SuperSlomoConfig(warp_convention=convention))
+        network.load_state_dict(slomo_state, assign=True)
+        return network.eval()
+
+    made = {convention: make(convention) for convention in ("half_pixel", "corner", "exact")}
+    return made.__getitem__
+
+
+@pytest.fixture(scope="session")
+def vectors(goldens: Path) -> Callable[[str], dict[str, np.ndarray]]:
+    """Read a committed golden file, ``system/name``."""
+
+    def read(name: str) -> dict[str, np.ndarray]:
+        with np.load(goldens / f"{name}.npz") as arrays:
+            return {key: arrays[key] for key in arrays}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def as_frames() -> Callable[[np.ndarray], Tensor]:
+    """8-bit ``([B,] H, W, C)`` as ``(B, 3, H, W)`` in [0, 1]; grey is repeated."""
+
+    def convert(pixels: np.ndarray) -> Tensor:
+        stack = pixels if pixels.ndim == 4 else pixels[None]
+        return torch.from_numpy(stack).permute(0, 3, 1, 2).expand(-1, 3, -1, -1).float() / 255
+
+    return convert
+
+
+@pytest.fixture(scope="session")
+def agree() -> Callable[..., None]:
+    """Assert that a tensor has a golden's shape and, within a tolerance, its values."""
+
+    def check(tensor: Tensor, golden: np.ndarray, tolerance: float, *, relative: float = 0) -> None:
+        assert tuple(tensor.shape) == golden.shape
+        np.testing.assert_allclose(tensor.numpy(), golden, atol=tolerance, rtol=relative)
+
+    return check
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests used the reference folder, and that none was skipped."""
     count = Counter(
@@ -44,6 +133,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for report in terminalreporter.stats.get(outcome, [])
         if "reference" in getattr(report, "keywords", {})
     )
-    terminalreporter.write_line(
-        f"reference tests: {count['passed'] + count['failed']} ran, {count['skipped']} skipped"
-    )
+    terminalreporter.write_line(f"reference tests: {count['passed'] + count['failed']} ran, {count['skipped']} skipped")

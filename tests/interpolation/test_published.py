@@ -1,0 +1,56 @@
+"""The published programs' files, bit for bit up to one grey level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from scanweave.errors import InputError, UsageError
+from scanweave.interpolation.published import most_dsa_frames, slow_motion_frames
+from scanweave.models import SuperSlomo, SuperSlomoConfig
+from scanweave.models.super_slomo import ADOBE_MEAN, ECHO_MEAN
+
+
+def test_the_echo_program_end_to_end(vectors, slomo):
+    golden = vectors("slowmo_echo/cli_75x100_sf3")
+    made = np.stack(list(slow_motion_frames(golden["frames_u8"], slomo("half_pixel"), int(golden["sf"]))))
+    assert made.shape == golden["out_u8"].shape
+    difference = np.abs(made.astype(int) - golden["out_u8"])
+    assert difference.max() <= 1
+    assert (difference == 0).mean() >= 0.999
+
+
+@pytest.mark.parametrize(("mean", "name"), [(ECHO_MEAN, "out_echo"), (ADOBE_MEAN, "out_adobe")])
+def test_levels_fall_where_the_program_lets_them_fall(vectors, mean, name):
+    golden = vectors("slowmo_echo/quantise_roundtrip")
+    ramp = np.repeat(np.arange(256, dtype=np.uint8), 4).reshape(32, 32, 1)
+    network = SuperSlomo.__new__(SuperSlomo)
+    torch.nn.Module.__init__(network)
+    network.mean = torch.tensor(mean).view(1, 3, 1, 1)
+    (made,) = slow_motion_frames([np.repeat(ramp, 3, axis=2)], network, 4)
+    levels = made.reshape(256, 4, 3)[:, 0]
+    assert np.array_equal(levels, golden[name].reshape(levels.shape))
+
+
+@pytest.mark.parametrize("inter_frames", [1, 2, 3])
+def test_the_dsa_script_end_to_end(vectors, most_dsa, inter_frames):
+    golden = vectors("most_dsa/inference_modes_45x70")
+    # The vectors hold blue, green, red; files are read as red, green, blue.
+    first, second = (golden[name][..., ::-1] for name in ("img0_u8", "img1_u8"))
+    made = most_dsa_frames(first, second, most_dsa, inter_frames)
+    files = golden[f"cli_files_{inter_frames}"]
+    difference = np.abs(np.stack(made)[..., ::-1].astype(int) - files)
+    assert difference.max() <= 1
+    assert (difference == 0).mean() >= 0.999
+
+
+def test_what_the_programs_refuse_is_refused(most_dsa):
+    picture = np.zeros((31, 64, 3), np.uint8)
+    network = SuperSlomo(SuperSlomoConfig(warp_convention="half_pixel"))
+    with pytest.raises(InputError, match="32"):
+        list(slow_motion_frames([picture, picture], network, 2))
+    with pytest.raises(UsageError, match="factor"):
+        list(slow_motion_frames([picture], network, 0))
+    with pytest.raises(UsageError, match="1, 2 or 3"):
+        most_dsa_frames(picture, picture, most_dsa, 4)
