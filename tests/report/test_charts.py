@@ -84,3 +84,15 @@ def test_drawing_is_repeatable_and_leaves_matplotlib_as_it_was() -> None:
         thread.join()
     assert len(set(drawn)) == 1
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(("positions", "whole"), [([21, 22, 23], True), ([0.0, 0.25, 0.5], False)])
+def test_whole_positions_get_whole_ticks(positions: list[float], whole: bool) -> None:
+    svg = chart([Panel([Series("a", positions, [1.0, 3.0, 2.0])])], x="frame", y="dB", alt="-").svg
+    axis = next(
+        group for group in ElementTree.fromstring(svg).iter(f"{SVG}g") if "matplotlib.axis_1" in group.get("id", "")
+    )
+    ticks = ["".join(text.itertext()).strip() for text in axis.iter(f"{SVG}text")]
+    numbers = [float(tick.replace("\N{MINUS SIGN}", "-")) for tick in ticks if tick[-1].isdigit()]
+    assert len(numbers) >= 2
+    assert all(number.is_integer() for number in numbers) == whole

@@ -17,6 +17,7 @@ from scanweave.interpolation.regions import RegionPlan, plan_regions
 from scanweave.plan import Plan
 from scanweave.report import Callout, Page, Pictures, Table, render
 from scanweave.trust.core import FrameScore, LeaveOneOut
+from scanweave.trust.figures import Findings
 from scanweave.trust.report import leave_one_out, trust_page, trust_summary, write_trust_report
 from scanweave.trust.survey import Survey, survey
 from scanweave.trust.verdict import error_digits, is_baseline, judge
@@ -141,14 +142,28 @@ def test_a_method_that_loses_to_a_baseline_sounds_the_alarm(scored, chosen: str,
 
 
 def test_a_method_that_loses_at_a_wide_gap_only_is_warned_of(scored) -> None:
-    _, result, _, _ = scored
+    cine, result, found, plan = scored
     scores = [
         replace(s, psnr_region=30.0 + (5 if s.method == "linear" else 0) * (1 if s.gap == 2 else -1))
         for s in result.scores
     ]
-    verdict = judge(replace(result, scores=tuple(scores)), "linear")
+    behind = replace(result, scores=tuple(scores))
+    verdict = judge(behind, "linear")
     assert verdict.level == "warning"
     assert "LOSES to plain frame repetition at gap 3 by 5.00 dB" in verdict.lines()[-1]
+    (callout, *_) = blocks_of(trust_page(cine, behind, found, plan, chosen="linear"), Callout)
+    assert callout.title == "linear is the best at gap 2, but LOSES to hold at gap 3"
+
+
+def test_a_method_level_at_a_wide_gap_is_not_said_to_lose(scored) -> None:
+    cine, result, found, plan = scored
+    scores = [
+        replace(s, psnr_region=30.0 + (5 if s.gap == 2 else -0.001) * (s.method == "linear")) for s in result.scores
+    ]
+    even = replace(result, scores=tuple(scores))
+    (callout, *_) = blocks_of(trust_page(cine, even, found, plan, chosen="linear"), Callout)
+    assert callout.title == "linear is the best at gap 2, but no better than hold at gap 3"
+    assert "no better than plain frame repetition at gap 3 (+0.00 dB" in callout.lines[-1]
 
 
 def test_a_method_level_with_a_baseline_is_warned_of(scored) -> None:
@@ -172,6 +187,18 @@ def test_perfect_frames_are_no_trouble(scored) -> None:
 @pytest.mark.parametrize(("peak", "digits"), [(255, 2), (65535, 2), (1023, 2), (1.0, 4), (0.02, 6), (0.0, 2)])
 def test_errors_are_written_as_finely_as_the_range_needs(peak: float, digits: int) -> None:
     assert error_digits(peak) == digits
+
+
+def test_a_run_that_uses_little_of_its_depth_is_shown_bright() -> None:
+    dim = Cine.from_array(np.stack(list(moving_run(6))).astype(np.uint16) + 1000, fps=25)
+    found = survey(dim)
+    plan = plan_regions(dim, found)
+    result = leave_one_out(dim, "linear", gaps=[2], survey=found, regions=plan)
+    findings = Findings(dim, result, found, plan, create("linear"))
+    assert findings.shown(0).max() > 250
+    assert dim.shown(0).max() < 6
+    strips = blocks_of(trust_page(dim, result, found, plan, chosen="linear"), Pictures)
+    assert any("brightened: black is 10" in strip.caption and "0 to 65535" in strip.caption for strip in strips)
 
 
 def test_what_a_method_must_beat() -> None:

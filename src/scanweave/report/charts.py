@@ -154,6 +154,8 @@ def _svg(panels: Sequence[Panel], *, x: str, y: str, across: int, height: float)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(panel.title, loc="left", color=_INK, fontweight="bold")
     axes.grid(axis="y", color=_LINE, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -181,6 +183,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.plot([low, high], [low, high], color=_SOFT, linewidth=0.9, linestyle=(0, (4, 3)), label="equal")
     if panel.ticks is not None:
         axes.set_xticks(list(panel.ticks))
+    elif all(float(at).is_integer() for series in panel.series for at in series.x):
+        # frames are counted, and half a frame is none
+        axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     if panel.from_zero:
         # room for the words above the marks
         axes.set_ylim(0, axes.get_ylim()[1] * (1.15 if panel.marks else 1.0))

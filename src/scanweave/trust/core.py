@@ -22,7 +22,7 @@ from .hidden import HiddenFrame, Span, clean_spans, remade, thinned
 GAPS = (2, 3, 4, 8)
 
 # Below this share of the depth's range, scores over the whole range look better than any picture does.
-_LITTLE = 0.25
+LITTLE = 0.25
 
 
 class MadeFrames(Protocol):
@@ -377,7 +377,7 @@ def _notes(
         )
     if area.all():
         notes.append("No part of the run is set apart by its motion: the region is the whole frame.")
-    if plan and used < _LITTLE:
+    if plan and used < LITTLE:
         notes.append(
             f"The frames use {used:.1%} of the range of their depth: PSNR and SSIM, taken over all of it, flatter "
             "every method alike."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..plan import Plan
 from ..report import Chart, Pictures
 from ..report.charts import Mark, Panel, Series, chart
 from ..report.pictures import box, error_map, error_scale, m_mode, outlined, picture
-from .core import FrameScore, LeaveOneOut, RunMethod
+from .core import LITTLE, FrameScore, LeaveOneOut, RunMethod
 from .hidden import HiddenFrame, Span, clean_spans, remade
 from .survey import Survey
 from .verdict import error_digits, summaries
@@ -27,7 +28,7 @@ _MOST_BARS = 200
 _MOST_LINES = 900
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
     """All that the trust page is made from.
 
@@ -67,6 +68,26 @@ class Findings:
         """Return the scores of one method at one gap, in frame order."""
         chosen = [s for s in self.result.scores if s.method == method and s.gap == gap]
         return sorted(chosen, key=lambda s: (s.hidden, s.t))
+
+    @cached_property
+    def shades(self) -> tuple[float, float]:
+        """What pictures show as black and as white, in [0, 1]: all of the depth, or as much of it as the run uses.
+
+        Only a grey run without a window of its own that uses little of its depth is stretched, its outliers left out.
+        """
+        bottom = float(np.percentile(self.survey.minimum, 0.1))
+        top = float(np.percentile(self.survey.maximum, 99.9))
+        plain = self.cine.display.window is None and not self.cine.is_colour
+        return (bottom, top) if plain and 0 < top - bottom < LITTLE else (0.0, 1.0)
+
+    def picture(self, unit: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return ``(channel, row, column)`` in [0, 1] as an 8-bit picture ``(row, column, 3)`` in these shades."""
+        bottom, top = self.shades
+        return self.cine.picture((unit - bottom) / (top - bottom))
+
+    def shown(self, k: int) -> NDArray[np.uint8]:
+        """Return acquired frame `k` as a picture."""
+        return self.picture(self.cine.unit(k))
 
 
 def timing_chart(findings: Findings) -> Chart:
@@ -199,9 +220,8 @@ def made_chart(findings: Findings) -> Chart | None:
         x=f"time, {'s' if unit == 's' else 'frames'}",
         y="confidence",
         alt=f"Confidence of {len(known)} made frames: median {np.median(levels):.2f}, lowest {min(levels):.2f}.",
-        caption="At 0.5 the expected error is that of the typical frame that was hidden at gap 2 and made again; above, "
-        "it is smaller. It is no probability of being right. Acquired frames are drawn at 1: they are what the scanner "
-        "gave.",
+        caption="At 0.5 the expected error is that of the typical frame that was hidden at gap 2 and made again; above "
+        "it is smaller. No probability of being right. Acquired frames are drawn at 1: they are what the scanner gave.",
         height=2.1,
         digits=3,
     )
@@ -209,7 +229,7 @@ def made_chart(findings: Findings) -> Chart | None:
 
 def region_pictures(findings: Findings) -> Pictures:
     """Show what was interpolated, and what moves, outlined on the middle frame and on the range over time."""
-    middle = findings.cine.shown(len(findings.cine) // 2)
+    middle = findings.shown(len(findings.cine) // 2)
     mask = findings.regions.mask
     low, high = findings.cine.levels
     spread, scale = findings.survey.temporal_range, high - low
@@ -223,7 +243,20 @@ def region_pictures(findings: Findings) -> Pictures:
         ],
         across=3,
         scale=error_scale(most, "Range over the run (third picture), grey levels", digits=_scale_digits(most)),
-        caption="Outside the yellow line of the first picture every pixel is copied from an acquired frame.",
+        caption="Outside the yellow line of the first picture every pixel is copied from an acquired frame."
+        + _brightened(findings),
+    )
+
+
+def _brightened(findings: Findings) -> str:
+    """Say between which stored values pictures are stretched, if they are."""
+    if findings.shades == (0.0, 1.0):
+        return ""
+    low, high = findings.cine.levels
+    black, white = (low + shade * (high - low) for shade in findings.shades)
+    return (
+        f" All pictures on this page are brightened: black is {black:.4g} and white {white:.4g}, because the run uses "
+        f"little of its depth, {low:g} to {high:g}."
     )
 
 
@@ -242,8 +275,8 @@ def worst_frames(findings: Findings, *, count: int = 3) -> list[Pictures]:
     strips, digits = [], error_digits(findings.result.peak)
     for score, made, error in cases:
         views = [
-            (findings.cine.picture(made)[rows, columns], "Made"),
-            (findings.cine.shown(score.hidden)[rows, columns], "Acquired (the truth)"),
+            (findings.picture(made)[rows, columns], "Made"),
+            (findings.shown(score.hidden)[rows, columns], "Acquired (the truth)"),
             (error_map(error, limit), "Error"),
         ]
         strips.append(
@@ -275,9 +308,9 @@ def m_mode_pictures(findings: Findings) -> Pictures:
     made, column = findings.made, moving_column(findings)
     rows, _ = box(findings.result.region, margin=4)
     shown = findings.cine if made is not None else findings.cine.select(range(min(len(findings.cine), _MOST_LINES)))
-    before = [(float(shown.times[k]), shown.shown(k)[rows, column]) for k in _spread_over(len(shown))]
+    before = [(float(shown.times[k]), findings.shown(k)[rows, column]) for k in _spread_over(len(shown))]
     if made is not None:
-        after = [(float(made.times[k]), made.shown(k)[rows, column]) for k in _spread_over(len(made))]
+        after = [(float(made.times[k]), findings.picture(made.unit(k))[rows, column]) for k in _spread_over(len(made))]
         title = f"With made frames: {len(made)} frames"
     else:
         again = _every_second_made_again(findings, shown, (rows, column))
@@ -308,7 +341,7 @@ def _every_second_made_again(findings: Findings, shown: Cine, line: tuple[slice,
     breaks = [*findings.survey.duplicates, *findings.survey.cuts]
     spans = [span for span in clean_spans(len(shown), CONFIDENCE_GAP, breaks=breaks) if span.phase == 0]
     frames = remade(shown, {findings.chosen: findings.method}, spans)
-    return {frame.index: shown.picture(frame.made)[line] for frame in frames}
+    return {frame.index: findings.picture(frame.made)[line] for frame in frames}
 
 
 def moving_column(findings: Findings) -> int:

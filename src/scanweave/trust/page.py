@@ -62,7 +62,9 @@ _LIMITS = (
 )  # fmt: skip
 _READING = (
     ("Leave-one-out:", "acquired frames are hidden, made again from those that remain, and compared. At gap 2 every "
-     "second frame remains, at gap 4 every fourth; every frame is hidden in turn."),
+     "second frame remains, at gap 4 every fourth; every frame is hidden in turn, unless this page says that only a "
+     "part was."),
+    ("Frame numbers:", "count from 0, as in the side-car; most viewers count from 1."),
     ("PSNR (dB):", "how small the squared error is against the largest grey value. Higher is better; 3 dB more means "
      "half the squared error. It does not say whether a structure was invented: look at the worst frames."),
     ("SSIM:", "likeness of local structure, 1 for identical pictures."),
@@ -132,11 +134,20 @@ def _headline(verdict: Verdict) -> str:
         if near:
             rivals = " and ".join(c.rival for c in near)
             return f"{rivals} did better than {verdict.chosen} on this run"
-        gaps = ", ".join(str(gap) for gap in sorted({c.gap for c in verdict.cautions}))
-        return f"{verdict.chosen} is the best at gap {verdict.gap}, but not at gap {gaps}"
+        return f"{verdict.chosen} is the best at gap {verdict.gap}, but {_wider(verdict)}"
     if not verdict.comparisons:
         return f"{verdict.chosen} was scored alone: no baseline to compare with"
     return f"{verdict.chosen} beats every other method tried on this run"
+
+
+def _wider(verdict: Verdict) -> str:
+    """Return what falls short at gaps above the smallest, the gravest alone."""
+    lost = [c for c in verdict.cautions if c.outcome == "loses"]
+    short = [c for c in lost if c.baseline] or lost or verdict.cautions
+    verb = "LOSES to" if any(c.baseline for c in lost) else "is behind" if lost else "no better than"
+    rivals = " and ".join(dict.fromkeys(c.rival for c in short))
+    gaps = " and ".join(str(gap) for gap in sorted({c.gap for c in short}))
+    return f"{verb} {rivals} at gap {gaps}"
 
 
 def _tiles(findings: Findings, verdict: Verdict) -> list[Tile]:

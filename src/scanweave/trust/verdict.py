@@ -54,7 +54,9 @@ class Comparison:
         rival = NAMES.get(self.rival, self.rival)
         share = f"better on {self.better} of {self.count} hidden frames"
         if self.outcome == "level":
-            return f"{chosen} is no better than {rival} at gap {self.gap} ({self.difference:+.2f} dB, {share})."
+            # No minus sign before a difference that rounds to nothing.
+            signed = f"{round(self.difference, 2) + 0.0:+.2f}"
+            return f"{chosen} is no better than {rival} at gap {self.gap} ({signed} dB, {share})."
         verb = "beats" if self.outcome == "wins" else "LOSES to"
         return f"{chosen} {verb} {rival} at gap {self.gap} by {abs(self.difference):.2f} dB ({share})."
 
