@@ -125,6 +125,14 @@ def agree() -> Callable[..., None]:
     return check
 
 
+def pytest_configure() -> None:
+    """Share the cores among parallel workers, and with the programs that tests start."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests used the reference folder, and that none was skipped."""
     count = Counter(
