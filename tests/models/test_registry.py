@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from scanweave.errors import UsageError
-from scanweave.models import NETWORKS, create
+from scanweave.models import NETWORKS, channels_last, create
 
 SMALL = {
     "most-dsa": {"width": 4, "depths": (1, 2, 1, 2), "heads": 2, "key": 4, "context": 5},
@@ -70,6 +70,11 @@ def test_a_pair_is_encoded_once_for_any_times(network, frames, expected):
     pair = network.encode(*frames)
     for index, time in enumerate(TIMES):
         torch.testing.assert_close(network.decode(pair, [time])[:, 0], expected[:, index], atol=1e-5, rtol=0)
+
+
+def test_channels_last_changes_rounding_only(network, frames, expected):
+    laid_out = channels_last(copy.deepcopy(network))
+    torch.testing.assert_close(laid_out(*frames, TIMES), expected, atol=2e-5, rtol=0)
 
 
 def test_times_may_be_a_tensor(network, frames, expected):

@@ -10,13 +10,23 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import UsageError
 from .most_dsa import MostDsa, MostDsaConfig
 from .super_slomo import SuperSlomo, SuperSlomoConfig
 
-__all__ = ["NETWORKS", "MostDsa", "MostDsaConfig", "Network", "SuperSlomo", "SuperSlomoConfig", "create"]
+__all__ = [
+    "NETWORKS",
+    "MostDsa",
+    "MostDsaConfig",
+    "Network",
+    "SuperSlomo",
+    "SuperSlomoConfig",
+    "channels_last",
+    "create",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +70,15 @@ def create(name: str, **config: object) -> nn.Module:
     if unknown:
         raise UsageError(f"{name} has no option {', '.join(unknown)}", remedy=f"it has: {', '.join(options)}")
     return network.module(network.config(**config))
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """Lay the kernels of a network out channels last, in place, for speed, and return the network.
+
+    Convolutions then hand such images on by themselves, without a reordering before and after each. Results change by
+    rounding only (a few 1e-5 of flow). Unlike ``network.to(memory_format=...)`` it leaves kernels of other ranks alone.
+    """
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return network

@@ -132,7 +132,7 @@ class MostDsa(nn.Module):
         """Return flow, mask and unrefined blend (arguments and errors as of :meth:`forward`)."""
         check_pair(frame0, frame1, multiple=16)
         pair = self.encode_reduced(frame0, frame1, flow_scale)
-        count = len(times_like(times, frame0))
+        count = times_like(times, frame0).shape[0]
         flow, logit = self.estimate(pair, times, size=frame0.shape[2:])
         warped0, warped1 = _warp_frames(frame0, frame1, flow, count)
         mask = torch.sigmoid(logit)
@@ -164,7 +164,7 @@ class MostDsa(nn.Module):
             coarse: The same pair encoded at another size, to take flow and mask from.
         """
         flow, logit = self.estimate(coarse or pair, times, size=pair.frame0.shape[2:])
-        return by_pair(self.refine(pair, flow, logit), len(times_like(times, pair.frame0)))
+        return by_pair(self.refine(pair, flow, logit), times_like(times, pair.frame0).shape[0])
 
     def estimate(self, pair: Pair, times: Sequence[float] | Tensor, *, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return flow and mask logit for frames of `size`, ``(T, 4, ...)`` and ``(T, 1, ...)``; T = pairs x times."""
@@ -181,11 +181,17 @@ class MostDsa(nn.Module):
         warped0, warped1 = _warp_frames(pair.frame0, pair.frame1, flow, count)
         frame0, frame1 = each_time(pair.frame0, count), each_time(pair.frame1, count)
         residual: Tensor = self.unet(
-            torch.cat((frame0, frame1, warped0, warped1, logit, flow), dim=1),
+            _like(pair.appearance[0], torch.cat((frame0, frame1, warped0, warped1, logit, flow), dim=1)),
             *warp_features(pair.appearance, flow, count),
         )
         mask = torch.sigmoid(logit)
         return (warped0 * mask + warped1 * (1 - mask) + 2 * residual - 1).clamp(0, 1)
+
+
+def _like(layout: Tensor, x: Tensor) -> Tensor:
+    """Return `x` in the memory layout of `layout`, so that joining it to others of that layout is one plain copy."""
+    channels_last = layout.is_contiguous(memory_format=torch.channels_last) and not layout.is_contiguous()
+    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
 
 def _warp_frames(frame0: Tensor, frame1: Tensor, flow: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -206,11 +212,12 @@ def warp_features(appearance: Sequence[Tensor], flow: Tensor, count: int) -> tup
     Returns:
         Levels of frame 0 and levels of frame 1, each ``(T, ...)``.
     """
-    levels0, levels1 = [], []
+    levels0: list[Tensor] = []
+    levels1: list[Tensor] = []
     for features in appearance:
-        features0, features1 = features.chunk(2)
-        levels0.append(backward_warp(each_time(features0, count), flow[:, :2]))
-        levels1.append(backward_warp(each_time(features1, count), flow[:, 2:]))
+        features0, features1 = (each_time(half, count) for half in features.chunk(2))
+        levels0.append(_like(features, backward_warp(features0, flow[:, :2])))
+        levels1.append(_like(features, backward_warp(features1, flow[:, 2:])))
         flow = 0.5 * F.avg_pool2d(flow, 2)  # bilinear to half the size is the mean of 2 x 2
     return levels0, levels1
 
@@ -426,7 +433,7 @@ class FlowHead(nn.Module):
     def forward(self, pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
         """Return flow ``(T, 4, H, W)`` in pixels and mask logit ``(T, 1, H, W)``; T = pairs x times."""
         frames = F.avg_pool2d(torch.cat((pair.frame0, pair.frame1), dim=1), 2)  # bilinear to half the size
-        inputs = torch.cat((self.motion_at(pair, times), each_time(frames, len(times))), dim=1)
+        inputs = torch.cat((self.motion_at(pair, times), each_time(frames, times.shape[0])), dim=1)
         out = F.interpolate(self.conv(inputs), scale_factor=2.0, mode="bilinear", align_corners=False)
         return 2 * out[:, :4], out[:, 4:]
 
@@ -434,7 +441,7 @@ class FlowHead(nn.Module):
         """Return scaled motion and appearance brought to half the frame's size, ``(T, 2F, H / 2, W / 2)``."""
         t = times.repeat(pair.frame0.shape[0]).view(-1, 1, 1, 1)
         motion0, motion1, deep0, deep1 = (
-            each_time(half, len(times)) for whole in (pair.motion, pair.appearance[3]) for half in whole.chunk(2)
+            each_time(half, times.shape[0]) for whole in (pair.motion, pair.appearance[3]) for half in whole.chunk(2)
         )
         stacked = torch.cat((t * motion0, (1 - t) * motion1, deep0, deep1), dim=1)
         # Two shuffles by 2 order the sub-pixels unlike one shuffle by 4.

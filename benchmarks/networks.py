@@ -1,0 +1,110 @@
+"""Time the published interpolators against the published programs, in units of one convolution of this machine.
+
+U is the best time of one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32, taken between the runs, so that
+machines and their moods cancel. Each case runs in a process of its own, for its peak memory::
+
+    python benchmarks/networks.py [--threads 2] [--repeats 5] [--cpu-time] [--only most-dsa]
+
+`--cpu-time` counts processor seconds instead of wall seconds (use one thread): it stands noise from other programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from scanweave.models import channels_last, create
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: what runs, and what the published program takes for it."""
+
+    network: str
+    rows: int
+    columns: int
+    frames: int
+    target: float
+    published: float
+    published_gigabytes: float
+
+
+CASES = [
+    Case("most-dsa", 256, 256, 1, 29, 32, 0.83),
+    Case("most-dsa", 512, 512, 3, 288, 359, 1.37),
+    Case("super-slomo", 256, 320, 3, 54, 58, 0.63),
+    Case("super-slomo", 512, 512, 3, 182, 205, 0.85),
+]
+HEADER = f"{'network':12} {'size':>9} {'frames':>6} {'way':>9} {'s':>7} {'U (s)':>7} {'in U':>6} {'target':>6} "
+HEADER += f"{'publ.':>6} {'GB':>5} {'publ.':>5}"
+
+
+def seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:
+    start = clock()
+    run()
+    return clock() - start
+
+
+@torch.inference_mode()
+def measure(case: Case, way: str, repeats: int, clock: Callable[[], float]) -> str:
+    network = channels_last(create(case.network).eval())
+    unit, image = nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, 256, 256)
+    frame0, frame1 = torch.rand(2, 1, 3, case.rows, case.columns)
+    times = [(index + 1) / (case.frames + 1) for index in range(case.frames)]
+
+    def one_by_one() -> None:
+        pair = network.encode(frame0, frame1)
+        for moment in times:
+            network.decode(pair, [moment])
+
+    def batched() -> None:
+        network(frame0, frame1, times)
+
+    run = batched if way == "batched" else one_by_one
+    run()
+    units, runs = [], []
+    for _ in range(repeats):
+        units += [seconds(lambda: unit(image), clock) for _ in range(3)]
+        runs.append(seconds(run, clock))
+    taken, u = statistics.median(runs), min(units)
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    size = f"{case.rows}x{case.columns}"
+    return (
+        f"{case.network:12} {size:>9} {case.frames:6} {way:>9} {taken:7.2f} {u:7.4f} {taken / u:6.1f} "
+        f"{case.target:6.0f} {case.published:6.0f} {gigabytes:5.2f} {case.published_gigabytes:5.2f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--only", choices=sorted({case.network for case in CASES}))
+    parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--way", default="batched", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    if options.case is not None:
+        print(measure(CASES[options.case], options.way, options.repeats, clock))
+        return
+    print(HEADER)
+    for index, case in enumerate(CASES):
+        for way in ("batched", "in turn") if case.frames > 1 else ("batched",):
+            if options.only in (None, case.network):
+                command = [sys.executable, __file__, *sys.argv[1:], "--case", str(index), "--way", way]
+                print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="", flush=True)
+
+
+if __name__ == "__main__":
+    main()
