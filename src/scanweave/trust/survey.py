@@ -156,6 +156,7 @@ def survey(cine: Cine, *, progress: Progress | None = None) -> Survey:
             progress(i + 1, len(cine))
     changes, energy = _changes(np.stack(thumbnails))
     gaps = np.diff(cine.times)
+    cuts = _cuts(changes, energy, gaps, duplicates)
     return Survey(
         times=cine.times,
         time_unit=cine.time_unit,
@@ -165,8 +166,8 @@ def survey(cine: Cine, *, progress: Progress | None = None) -> Survey:
         steps=np.array(steps),
         changes=changes,
         duplicates=tuple(duplicates),
-        cuts=_cuts(changes, energy, gaps, duplicates),
-        drops=(*_drops_in_times(gaps), *_drops_in_content(changes, duplicates)),
+        cuts=cuts,
+        drops=(*_drops_in_times(gaps), *_drops_in_content(changes, duplicates, cuts)),
         uneven=_uneven(gaps),
     )
 
@@ -241,11 +242,12 @@ def _drops_in_times(gaps: NDArray[np.float64]) -> tuple[Drop, ...]:
     return tuple(Drop(int(i), int(whole[i]) - 1, "times") for i in np.flatnonzero(odd))
 
 
-def _drops_in_content(changes: NDArray[np.float64], duplicates: Sequence[int]) -> tuple[Drop, ...]:
+def _drops_in_content(changes: NDArray[np.float64], duplicates: Sequence[int], cuts: Sequence[int]) -> tuple[Drop, ...]:
     """Find repeated frames followed by a jump: the repeat was shown because the true frame was missed."""
     repeats, drops = set(duplicates), []
     for i in duplicates:
-        if i + 1 in repeats or i >= len(changes):
+        # A jump to another scene is no sign that a frame was missed.
+        if i + 1 in repeats or i + 1 in cuts or i >= len(changes):
             continue
         usual = _near(changes, i + 1, repeats, _JUMP_NEIGHBOURS)
         if not len(usual) or changes[i] < _JUMP_RATIO * max(float(np.median(usual)), np.finfo(np.float64).tiny):
