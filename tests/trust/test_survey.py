@@ -175,13 +175,13 @@ def test_a_repeat_followed_by_a_jump_hides_a_missing_frame_and_an_inserted_repea
     frozen, inserted = centres.copy(), np.insert(centres, 6, centres[5])
     frozen[6] = frozen[5]
     assert survey(Cine.from_array(blob(frozen), fps=30)).drops == (Drop(6, 1, "content"),)
+    assert survey(Cine.from_array(blob(inserted), fps=30)).drops == ()
 
 
 def test_a_repeat_before_a_cut_hides_no_missing_frame(echo: np.ndarray) -> None:
     joined = np.concatenate([echo[:10], echo[9:10], echo[12:22, :, ::-1]])
     found = survey(Cine.from_array(joined, fps=30))
     assert (found.duplicates, found.cuts, found.drops) == ((10,), (11,), ())
-    assert survey(Cine.from_array(blob(inserted), fps=30)).drops == ()
 
 
 def test_times_rounded_by_the_file_are_even_and_half_gaps_are_not_missing_frames() -> None:
