@@ -64,6 +64,12 @@ def test_levels_are_the_depth_for_integers_and_the_range_for_floats():
     assert Cine.from_array(np.full((1, 2, 2), 3.0)).levels == (3, 4), "a constant run still has a range"
 
 
+def test_bool_is_one_bit():
+    cine = Cine.from_array(np.array([[[True, False]]]))
+    assert (cine.dtype, cine.levels) == (np.uint8, (0, 1))
+    assert cine.unit(0).tolist() == [[[1.0, 0.0]]]
+
+
 def test_made_values_are_rounded_and_clamped_never_wrapped():
     cine = Cine.from_array(np.zeros((1, 1, 3), np.uint8))
     assert cine.stored(np.array([[[-0.5, 0.5 / 255 + 1e-4, 1.5]]])).tolist() == [[0, 1, 255]]

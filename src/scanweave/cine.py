@@ -231,7 +231,7 @@ class Cine:
         """Make a cine of an array ``(frame, row, column[, 3])``.
 
         Args:
-            frames: The stored pixels.
+            frames: The stored pixels; bool counts as one bit.
             times: One time per frame in seconds. Without it and without `fps`, the frame index is the time.
             fps: Frames per second, instead of `times`.
             levels: As for `Cine`.
@@ -247,7 +247,7 @@ class Cine:
         if array.ndim not in (3, 4):
             raise InputError(f"an array of shape {array.shape} is not (frame, row, column[, 3])")
         if array.dtype == bool:
-            array = array.astype(np.uint8)
+            array, levels = array.astype(np.uint8), levels or (0.0, 1.0)
         if array.dtype.kind not in "uif":
             raise InputError(f"an array of {array.dtype} holds no grey values")
         unit: TimeUnit = "s"
