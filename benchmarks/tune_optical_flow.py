@@ -29,7 +29,13 @@ from scanweave.trust.survey import survey
 GAPS = (2, 3, 4, 8)
 BOX = (slice(16, 208), slice(42, 298))
 # No smoothing, no mixing, no occlusion: the published baseline.
-PLAIN = {"presmooth": 0.0, "motion_share": 1.0, "disagreement_penalty": 0.0, "occlusion_pixels": 1e9}
+PLAIN = {
+    "presmooth": 0.0,
+    "refinement_smoothness": 20.0,
+    "motion_share": 1.0,
+    "disagreement_penalty": 0.0,
+    "occlusion_pixels": 1e9,
+}
 
 
 def candidates() -> dict[str, Method]:
@@ -42,7 +48,8 @@ def candidates() -> dict[str, Method]:
         "patch 12, stride 4": {"patch_size": 12, "patch_stride": 4},
         "finest scale 0": {"finest_scale": 0},
         "finest scale 2": {"finest_scale": 2},
-        "smoothness 40": {"refinement_smoothness": 40.0},
+        "smoothness 20": {"refinement_smoothness": 20.0},
+        "smoothness 160": {"refinement_smoothness": 160.0},
         "motion share 0.6": {"motion_share": 0.6},
         "motion share 0.9": {"motion_share": 0.9},
         "motion share 1": {"motion_share": 1.0},

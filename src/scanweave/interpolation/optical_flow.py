@@ -56,15 +56,15 @@ class OpticalFlow(PairwiseMethod):
 
     name = "optical-flow"
 
-    presmooth: float = 1.0
+    presmooth: float = 0.7
     patch_size: int = 8
     patch_stride: int = 3
     finest_scale: int = 1
     refinement_steps: int = 5
-    refinement_smoothness: float = 20.0
-    motion_share: float = 0.75
+    refinement_smoothness: float = 80.0
+    motion_share: float = 0.8
     disagreement_blur: float = 2.0
-    disagreement_penalty: float = 0.25
+    disagreement_penalty: float = 0.4
     disagreement_floor: float = 0.004
     occlusion_pixels: float = 6.0
 
