@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,6 +38,23 @@ def strip_dataset(path: Path) -> Path:
     """Return the file of ``file.h5:/dataset``; any other path as it is."""
     head, mark, _ = str(path).rpartition(":/")
     return Path(head) if mark and not path.exists() and Path(head).suffix else path
+
+
+def distinct(paths: Iterable[Path]) -> list[Path]:
+    """Return output paths such that no two are the same: a name that is taken gets a number.
+
+    Example:
+        >>> [path.name for path in distinct([Path("a.html"), Path("b.html"), Path("a.html")])]
+        ['a.html', 'b.html', 'a_2.html']
+    """
+    chosen: list[Path] = []
+    for path in paths:
+        candidate, number = path, 2
+        while candidate in chosen:
+            candidate = path.with_name(f"{path.stem}_{number}{path.suffix}")
+            number += 1
+        chosen.append(candidate)
+    return chosen
 
 
 def collect_runs(inputs: Sequence[Path], options: ReadOptions) -> list[Run]:

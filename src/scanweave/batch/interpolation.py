@@ -21,7 +21,7 @@ from ..io.video import write_pictures
 from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
 from ..trust.report import leave_one_out, trust_page, trust_summary, write_trust_report
 from .films import confidence_map, side_by_side
-from .inputs import ReadOptions, Run, strip_dataset
+from .inputs import ReadOptions, Run, distinct, strip_dataset
 from .partial import PartialStore
 
 
@@ -256,12 +256,8 @@ def _targets(runs: Sequence[Run], folder: Path, config: InterpolateConfig, writi
         source = strip_dataset(run[0])
         stem = source.name if source.is_dir() else source.stem
         suffix = f".{writing.format.lstrip('.')}" if writing.format else io.suffix_like(run[0])
-        target, number = folder / f"{stem}{tag}{suffix}", 2
-        while target in targets:
-            target = folder / f"{stem}{tag}_{number}{suffix}"
-            number += 1
-        targets.append(target)
-    return targets
+        targets.append(folder / f"{stem}{tag}{suffix}")
+    return distinct(targets)
 
 
 def _states_plan(output: Path, plan: Plan) -> bool:

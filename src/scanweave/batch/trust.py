@@ -14,7 +14,7 @@ from ..interpolation.regions import plan_regions
 from ..interpolation.timeline import surveyed
 from ..io.files import check_output
 from ..trust.report import GAPS, leave_one_out, trust_page, trust_summary, write_trust_report
-from .inputs import ReadOptions, Run, strip_dataset
+from .inputs import ReadOptions, Run, distinct, strip_dataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +101,10 @@ def trust_many(
 ) -> list[TrustOutcome]:
     """Score many runs; one that cannot be scored does not stop the others."""
     outcomes = []
-    for run in runs:
-        page = None if folder is None else folder / f"{run[0].stem}.trust.html"
+    pages: Sequence[Path | None] = [None] * len(runs)
+    if folder is not None:
+        pages = distinct(folder / f"{run[0].stem}.trust.html" for run in runs)
+    for run, page in zip(runs, pages, strict=True):
         try:
             outcome = trust_file(run, page, scoring=scoring, reading=reading, overwrite=overwrite, progress=progress)
         except ScanweaveError as error:
