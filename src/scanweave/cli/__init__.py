@@ -17,6 +17,7 @@ COMMANDS = {
     "interpolate": "slow a run down, or resample it: frames between the acquired ones",
     "trust": "hide acquired frames, make them again, and report how wrong they are",
     "info": "say what is in a file: frames, times, regions, oddities",
+    "weights": "list, inspect, verify, convert and export files of network weights",
     "demo": "slow the real echo that comes with pydicom, with film and report",
 }
 
