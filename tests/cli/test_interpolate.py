@@ -114,6 +114,34 @@ def test_options_come_from_yaml_and_the_command_line_wins(run_tif, tmp_path):
     assert car["frames"][1]["confidence"] is None
 
 
+@pytest.mark.parametrize("word", ["off", "'off'"])
+def test_off_in_yaml_is_off(run_tif, tmp_path, word):
+    options = tmp_path / "options.yaml"
+    options.write_text(f"factor: 2\nmethod: hold\nconfidence: {word}\nregions: {word}\ntta: false\n")
+    out = tmp_path / "fine.npy"
+    assert main(["interpolate", str(run_tif), "-o", str(out), "--config", str(options)]) == 0
+    told = sidecar(out)["plan"]["config"]
+    assert (told["confidence"], told["regions"], told["tta"]) == ("off", "off", False)
+
+
+def test_the_side_car_of_a_dataset_lies_beside_its_file(run_tif, tmp_path):
+    out = tmp_path / "fine.h5"
+    words = ["interpolate", str(run_tif), "-o", f"{out}:/slow/run", "--factor", "2", "--method", "linear"]
+    assert main(words) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"run.tif", "fine.h5", "fine.h5.scanweave.json"}
+    assert len(scanweave.read(f"{out}:/slow/run")) == 11
+    assert main([*words, "--resume"]) == 0
+
+
+def test_a_finished_run_is_written_again_if_other_bytes_are_asked_for(run_tif, tmp_path):
+    out = tmp_path / "fine.tif"
+    words = ["interpolate", str(run_tif), "-o", str(out), "--factor", "2", "--method", "linear"]
+    assert main(words) == 0
+    assert main([*words, "--mark-synthetic", "--resume"]) == 5, "an unmarked output is not passed off as a marked one"
+    assert main([*words, "--mark-synthetic", "--resume", "--overwrite"]) == 0
+    assert sidecar(out)["plan"]["config"]["mark_synthetic"] is True
+
+
 def test_a_folder_of_runs_gives_a_folder_of_results_and_one_failure_stops_none(run_tif, tmp_path, capsys):
     folder = tmp_path / "study"
     folder.mkdir()
@@ -182,6 +210,11 @@ def test_control_c_says_how_to_go_on(tmp_path):
     [
         (["run.tif", "-o", "out.tif"], 2, "exactly one of"),
         (["-o", "out.tif", "--factor", "2"], 2, "no input"),
+        (["run.tif", "--factor", "2"], 2, "--output"),
+        (["run.tif", "-o", "out.tif", "--factor", "two"], 2, "Error parsing --factor"),
+        (["run.tif", "-o", "out.tif", "--factor", "2", "--precision", "half"], 2, "invalid choice 'half'"),
+        (["run.tif", "-o", "out.tif", "--fctor", "2"], 2, "Unrecognized options: --fctor"),
+        (["run.tif", "-o", "out.tif", "--config", "absent.yaml"], 3, "absent.yaml: cannot be read"),
         (["absent.dcm", "-o", "out.dcm", "--factor", "2"], 3, "does not exist"),
         (["run.tif", "-o", "run.tif", "--factor", "2", "--overwrite"], 5, "also an input"),
         (["run.tif", "-o", "out.xyz", "--factor", "2"], 2, ".xyz"),

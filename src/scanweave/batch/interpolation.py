@@ -93,26 +93,27 @@ def interpolate_file(
     report = progress or (lambda what, done, total: None)
     started = time.perf_counter()
     files = [strip_dataset(path) for path in run]
-    extras = _extra_outputs(output, config, writing)
-    targets = [strip_dataset(output), sidecar_path(output), *extras.values()]
+    place = strip_dataset(output)
+    extras = _extra_outputs(place, config, writing)
+    targets = [place, sidecar_path(place), *extras.values()]
     for path in targets:
         # Whether it is an input is always checked; whether it exists, unless this may be a finished run.
         check_output(path, files, overwrite=writing.overwrite or writing.resume)
     plan = Plan(
         verb="interpolate",
         inputs=tuple(fingerprint(path) for path in files),
-        config=plain(config) | plain(reading) | {"input": [str(path) for path in run]},
+        config=plain(config) | plain(reading) | _written_as(writing) | {"input": [str(path) for path in run]},
         method=create(config.method).describe(),
         seed=config.seed,
     )
-    written = writing.resume and _states_plan(output, plan)
+    written = writing.resume and _states_plan(place, plan)
     if written and all(path.exists() for path in targets):
         return Outcome(str(run[0]), tuple(targets), notes=("Finished by an earlier run; left as it is.",))
     if not written and not writing.overwrite:
         for path in targets:
             check_output(path, files)
     cine = reading.read(run)
-    store = PartialStore(output, plan, resume=writing.resume, overwrite=writing.overwrite)
+    store = PartialStore(place, plan, resume=writing.resume, overwrite=writing.overwrite)
     try:
         slow = interpolate_as(cine, config, store=store, progress=report)
         notes = list(slow.notes)
@@ -121,10 +122,10 @@ def interpolate_file(
         if store.found:
             notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
         if not written:
-            _write_sidecar(output, plan, slow, notes, {})
+            _write_sidecar(place, plan, slow, notes, {})
         trust = _write_extras(slow, extras, config, writing, plan, notes, report)
         if extras:
-            _write_sidecar(output, plan, slow, notes, trust)
+            _write_sidecar(place, plan, slow, notes, trust)
     except KeyboardInterrupt as stop:
         raise _interrupted(store) from stop
     except BaseException:
@@ -176,6 +177,11 @@ def interpolate_many(
     return outcomes
 
 
+def _written_as(writing: WriteOptions) -> dict[str, Any]:
+    """Return what decides the output's bytes, beside its name; not what is written besides it."""
+    return {"single_frames": writing.single_frames, "mark_synthetic": writing.mark_synthetic}
+
+
 def _write_output(
     slow: InterpolatedCine, output: Path, config: InterpolateConfig, writing: WriteOptions, report: Progress
 ) -> tuple[str, ...]:
@@ -190,15 +196,14 @@ def _write_output(
     )
 
 
-def _extra_outputs(output: Path, config: InterpolateConfig, writing: WriteOptions) -> dict[str, Path]:
-    base = strip_dataset(output)
+def _extra_outputs(place: Path, config: InterpolateConfig, writing: WriteOptions) -> dict[str, Path]:
     extras = {}
     if writing.side_by_side:
-        extras["side by side"] = base.with_name(f"{base.stem}.side-by-side.mp4")
+        extras["side by side"] = place.with_name(f"{place.stem}.side-by-side.mp4")
     if config.confidence == "map":
-        extras["confidence"] = base.with_name(f"{base.name}.confidence.tif")
+        extras["confidence"] = place.with_name(f"{place.name}.confidence.tif")
     if writing.report:
-        extras["report"] = base.with_name(f"{base.name}.report.html")
+        extras["report"] = place.with_name(f"{place.name}.report.html")
     return extras
 
 
@@ -266,7 +271,7 @@ def _states_plan(output: Path, plan: Plan) -> bool:
         car = SideCar.model_validate_json(sidecar_path(output).read_bytes())
     except (OSError, ValidationError):
         return False
-    return strip_dataset(output).exists() and car.plan.digest() == plan.digest()
+    return output.exists() and car.plan.digest() == plan.digest()
 
 
 def _interrupted(store: PartialStore) -> Interrupted:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -64,8 +67,32 @@ class Reading:
 
 
 def parse(kind: type[Parsed], args: Sequence[str], *, prog: str) -> Parsed:
-    """Parse `args` into the dataclass `kind`; its docstrings are the help."""
-    return tyro.cli(kind, prog=f"scanweave {prog}", args=list(args), config=MARKERS)
+    """Parse `args` into the dataclass `kind`; its docstrings are the help.
+
+    Raises:
+        UsageError: They do not parse.
+        SystemExit: Help was asked for and printed.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(kind, prog=f"scanweave {prog}", args=list(args), config=MARKERS)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UsageError(_gist(said.getvalue()), remedy=f"see scanweave {prog} --help") from stop
+
+
+def _gist(panel: str) -> str:
+    """Return the first part of a panel of tyro's, which says what is wrong, as one line."""
+    lines = [line.strip(" │╭╮╰╯") for line in panel.splitlines()]
+    parts = [list(part) for rule, part in groupby(lines[1:], key=_is_rule) if not rule]
+    about = parts[0] if parts else lines
+    return " ".join(takewhile(lambda line: line != "Got errors:", about)).strip().rstrip(".") or "wrong options"
+
+
+def _is_rule(line: str) -> bool:
+    return bool(line) and not line.strip("-─")
 
 
 def arguments(options: dict[str, Any]) -> list[str]:

@@ -226,8 +226,6 @@ def _notes(
         notes.append(f"{copied} frames across cuts are repeats of the nearest acquired frame: cuts are never bridged.")
     if config.inter_frames:
         notes.append(exposures_saved(config.inter_frames + 1))
-    if config.time_axis == "display":
-        notes.append("Frame times are display times: every time measurement and heart rate is wrong by the factor.")
     if calibration is None and config.confidence != "off":
         notes.append("Too few frames can be hidden to calibrate confidence on this run.")
     return notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -116,7 +116,9 @@ def load_config(path: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the name") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"no readable YAML: {error}", path=path) from error
     if not isinstance(content, dict):
         raise InputError("no mapping of options", path=path, remedy="write lines such as `factor: 4`")
@@ -124,7 +126,11 @@ def load_config(path: Path) -> dict[str, Any]:
     unknown = sorted(set(options) - set(InterpolateConfig.__dataclass_fields__))
     if unknown:
         raise UsageError(f"unknown options {', '.join(unknown)}", path=path, remedy="see scanweave interpolate --help")
-    return options
+    # YAML reads a bare `off` as false; where "off" is a choice, that is what was meant.
+    choices = get_type_hints(InterpolateConfig)
+    return {
+        name: "off" if value is False and "off" in get_args(choices[name]) else value for name, value in options.items()
+    }
 
 
 def validated(options: dict[str, Any]) -> InterpolateConfig:
