@@ -92,6 +92,13 @@ def test_frames_are_read_once_and_cannot_be_changed():
         cine.frame(3)
 
 
+def test_other_pixels_keep_all_else():
+    cine = Cine.from_array(np.arange(4, dtype=np.uint8).reshape(2, 2, 1), fps=10, levels=(0, 15))
+    other = cine.with_frames(lambda i: 15 - cine.frame(i))
+    assert other.frame(1).ravel().tolist() == [13, 12]
+    assert (other.levels, other.times.tolist(), other.source) == (cine.levels, cine.times.tolist(), cine.source)
+
+
 def test_select_keeps_true_times():
     cine = Cine.from_array(np.arange(5, dtype=np.uint8).reshape(5, 1, 1), fps=10)
     part = cine.select([0, 2, 4])

@@ -83,6 +83,8 @@ class Source:
         facts: What `info` prints, in order: attribute -> value.
         notes: Oddities that a user should know, one sentence each.
         order: The file's own index (0-based) of each frame, where the file keeps another order than time; else empty.
+        lossy: The lossy compression that other files than DICOM came through: the term of DICOM PS3.3 C.7.6.1.1.5.1
+            (``ISO_10918_1`` is JPEG), or ``unnamed``; empty where there was none. A DICOM header says it itself.
     """
 
     path: Path | None = None
@@ -96,6 +98,7 @@ class Source:
     facts: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     order: tuple[int, ...] = ()
+    lossy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,8 +322,15 @@ class Cine:
 
     def with_times(self, times: ArrayLike, *, time_unit: TimeUnit = "s") -> Cine:
         """Return the same frames on another time axis."""
+        return self._as(self.frame, times, time_unit)
+
+    def with_frames(self, load: Callable[[int], NDArray[Any]]) -> Cine:
+        """Return the same run with other pixels; `load` gives frame ``i`` in the same shape and dtype."""
+        return self._as(load, self.times, self.time_unit)
+
+    def _as(self, load: Callable[[int], NDArray[Any]], times: ArrayLike, time_unit: TimeUnit) -> Cine:
         return Cine(
-            self.frame,
+            load,
             shape=self.shape,
             dtype=self.dtype,
             times=times,

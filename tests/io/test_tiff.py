@@ -160,3 +160,14 @@ def test_real_runs(reference: Path, name: str, shape: tuple[int, ...], dtype: st
     cine = io.read(reference / "data" / name)
     assert (len(cine), *cine.shape) == shape
     np.testing.assert_array_equal(np.stack(list(cine)), tifffile.imread(reference / "data" / name).astype(dtype))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_a_file_written_page_by_page_is_one_run(tmp_path, compression):
+    frames = np.random.default_rng(5).integers(0, 4000, (5, 12, 18), dtype=np.uint16)
+    with tifffile.TiffWriter(tmp_path / "run.tif") as tiff:
+        for frame in frames:
+            tiff.write(frame, compression=compression, contiguous=False)
+    cine = io.read(tmp_path / "run.tif")
+    assert np.array_equal(np.stack(list(cine)), frames)
+    assert cine.dtype == np.uint16

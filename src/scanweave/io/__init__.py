@@ -278,15 +278,4 @@ def _marked(cine: Cine) -> Cine:
     records = cine.records
     if records is None:
         raise UsageError("nothing here was made, so there is nothing to mark", remedy="leave mark_synthetic out")
-    return Cine(
-        lambda i: marked(cine.frame(i), cine) if records[i].kind == "made" else cine.frame(i),
-        shape=cine.shape,
-        dtype=cine.dtype,
-        times=cine.times,
-        time_unit=cine.time_unit,
-        levels=cine.levels,
-        display=cine.display,
-        source=cine.source,
-        records=records,
-        derivation=cine.derivation,
-    )
+    return cine.with_frames(lambda i: marked(cine.frame(i), cine) if records[i].kind == "made" else cine.frame(i))

@@ -111,9 +111,7 @@ def _runs(folder: Path) -> list[Path]:
     below = [run for sub in listing.folders for run in _runs(sub)]
     if single and not runs and not below:
         return [folder]
-    if any(listing.kinds[path] in IMAGES for path in runs) or runs or below:
-        return [*sorted([*runs, *single], key=natural), *below]
-    return []
+    return [*sorted([*runs, *single], key=natural), *below]
 
 
 def _is_picture(path: Path, kind: str) -> bool:

@@ -139,6 +139,7 @@ def read_pictures(
             format=first.kind,
             facts={"pictures": f"{len(kept)} x {_described(first)}"},
             notes=(*notes, *_gathered(kept, looks)),
+            lossy="ISO_10918_1" if any(look.kind == "jpeg" for look in looks) else "",
         ),
     )
 

@@ -20,6 +20,7 @@ _OWN_CODECS = frozenset({1, 8, 32946, 32773, 34925})
 _FLOAT_PREDICTOR = 3
 _PALETTE = 3
 _MINISWHITE = 0
+_JPEG = (6, 7)  # old and new style
 _BIG = 3_900_000_000  # bytes of pixels beyond which the 32-bit offsets of classic TIFF may not suffice
 _KIND = "a TIFF file"
 
@@ -56,6 +57,7 @@ def read_tiff(path: Path, *, source_fps: float | None = None) -> Cine:
             format="tiff",
             facts={"pages": f"{pages.count} x {'x'.join(map(str, pages.shape))} {pages.dtype}", "axes": pages.axes},
             notes=tuple(pages.notes),
+            lossy=pages.lossy,
         ),
     )
 
@@ -88,6 +90,10 @@ class _Pages:
         self.notes: list[str] = []
         with reading(path, _KIND):
             self._file = tifffile.TiffFile(path)
+            if len(self._file.series) == len(self._file.pages) > 1:
+                # A file written page by page has a series for each: look at its pages only.
+                self._file.close()
+                self._file = tifffile.TiffFile(path, is_shaped=False)
             self._close = weakref.finalize(self, self._file.close)
             try:
                 self._understand()
@@ -103,6 +109,7 @@ class _Pages:
         self._needs_libtiff = first.compression not in _OWN_CODECS or first.predictor == _FLOAT_PREDICTOR
         self._pages = series.pages if len(series.pages) == self.count else None
         self._palette = first.colormap if first.photometric == _PALETTE else None
+        self.lossy = "ISO_10918_1" if first.compression in _JPEG else ""
         self.inverted = first.photometric == _MINISWHITE and samples == 1
         self.bits = int(np.max(first.bitspersample)) if first.dtype is not None and first.dtype.kind in "ui" else 0
         if first.dtype is None or first.dtype.kind not in "buif":

@@ -25,6 +25,8 @@ __all__ = ["read_video", "write_pictures"]
 _KIND = "a video"
 _OPTIONS = {"err_detect": "crccheck+explode"}  # a damaged packet is an error, never a concealed picture
 _MAX_FRAMES = 10_000_000
+# The terms that DICOM has for lossy codecs (PS3.3 C.7.6.1.1.5.1).
+_LOSSY = {"h264": "ISO_14496_10", "hevc": "ISO_23008_2", "mpeg2video": "ISO_13818_2", "mjpeg": "ISO_10918_1"}
 
 
 def read_video(path: Path, *, source_fps: float | None = None) -> Cine:
@@ -63,6 +65,7 @@ def read_video(path: Path, *, source_fps: float | None = None) -> Cine:
                 "rate": f"{float(index.rate or 0):g} fps",
             },
             notes=(*index.notes, *decoder.notes),
+            lossy=_LOSSY.get(index.codec, "unnamed") if index.lossy else "",
         ),
     )
 
@@ -76,6 +79,7 @@ class _Index:
         keys: Stamps of frames at which decoding can start.
         stamped: Whether the file has presentation stamps.
         damaged: Stamps of frames that disagree with their checksum.
+        lossy: Whether the codec loses something; one that can do both ways is taken to have lost.
     """
 
     stamps: list[int]
@@ -85,6 +89,7 @@ class _Index:
     time_base: Fraction
     rate: Fraction | None
     codec: str
+    lossy: bool
     format: str
     meaning: Meaning | None
     notes: tuple[str, ...]
@@ -125,6 +130,7 @@ def _scan(path: Path) -> _Index:
             stream.time_base or Fraction(1, 1000),
             stream.average_rate or stream.guessed_rate,
             stream.codec_context.name,
+            stream.codec_context.codec.lossy,
             "gif" if container.format.name == "gif" else "video",
             Meaning.parse(comment),
             tuple(notes),

@@ -164,7 +164,7 @@ class _Run:
         self.rate = playback_fps or stated
         self.now = header_of.now_in(header if header is not None else Dataset())
         self.study_uid, self.series_uid = generate_uid(prefix=None), generate_uid(prefix=None)
-        self.origin_files = origin.files
+        self.origin_files, self.lossy = origin.files, origin.lossy
         self.sources = header_of.source_instances(origin, header)
 
     def pixels(self) -> Iterator[NDArray[Any]]:
@@ -191,8 +191,7 @@ class _Run:
             remove(dataset, _PALETTES)
         if self.target.is_capture:
             notes += as_capture(dataset, self.cine, self.target)
-        if header is not None:
-            header_of.keep_lossy_flag(dataset, header)
+        header_of.keep_lossy_flag(dataset, header, self.lossy)
         return dataset, [*notes, *self.target.notes]
 
     def references(self, k: int | None = None) -> list[Dataset]:

@@ -335,8 +335,18 @@ def _uids_of_file(path: Path) -> tuple[str, str] | None:
         return None
 
 
-def keep_lossy_flag(dataset: Dataset, header: Dataset) -> None:
-    """Once lossy, always lossy: the flag stays, and is set where only the source's transfer syntax told it."""
+def keep_lossy_flag(dataset: Dataset, header: Dataset | None, lossy: str) -> None:
+    """Once lossy, always lossy: the flag stays, and is set where only the source's coding told it.
+
+    Args:
+        dataset: The derived header.
+        header: The source's header, or None.
+        lossy: What a source that is no DICOM came through (`Source.lossy`).
+    """
+    if lossy:
+        dataset.LossyImageCompression = "01"
+        if lossy != "unnamed":
+            dataset.LossyImageCompressionMethod = lossy
     syntax = str(getattr(getattr(header, "file_meta", None), "TransferSyntaxUID", ""))
     if syntax in _LOSSY and dataset.get("LossyImageCompression") != "01":
         dataset.LossyImageCompression = "01"
