@@ -264,4 +264,5 @@ def test_memory_does_not_hold_the_run(tmp_path: Path) -> None:
 
     for encapsulate in ("none", "rle"):
         peak(2, encapsulate)  # first calls import and compile
-        assert peak(120, encapsulate) < 1.1 * peak(20, encapsulate)
+        # Cyclic garbage of libraries comes and goes; 100 frames held would be 100 frames more.
+        assert peak(120, encapsulate) - peak(20, encapsulate) < 5 * 256 * 256 * 2
