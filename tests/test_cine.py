@@ -148,3 +148,12 @@ def test_pictures_are_windowed_and_inverted_as_the_file_says():
     assert windowed[0, :, 0].tolist() == [0, 0, 255, 255]
     inverted = Cine.from_array(frames, display=Display(inverted=True)).shown(0)
     assert inverted[0, :, 0].tolist() == [255, 155, 55, 0]
+
+
+def test_a_deep_run_without_a_window_is_shown_by_what_it_uses():
+    frames = np.linspace(1000, 1400, 2 * 64 * 64).reshape(2, 64, 64).astype(np.uint16)
+    run = Cine.from_array(frames)
+    assert run.shown_range == pytest.approx((1000, 1400), abs=2)
+    assert run.shown(0).min() == 0
+    assert run.shown(1).max() == 255
+    assert Cine.from_array(frames, display=Display(window=(0, 4095))).shown_range == (0, 4095)

@@ -197,6 +197,7 @@ class Cine:
         self.derivation = derivation
         self._load = load
         self._levels = levels
+        self._shown_range: tuple[float, float] | None = None
         self._cache: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._lock = threading.RLock()
         self._palette_tree: KDTree | None = None
@@ -423,6 +424,23 @@ class Cine:
         frame = scaled.astype(self.dtype)
         return np.ascontiguousarray(np.moveaxis(frame, 0, -1)) if len(self.shape) == 3 else frame[0]
 
+    @property
+    def shown_range(self) -> tuple[float, float]:
+        """Stored values shown as black and white: the file's window, else the depth; of deep runs what they use.
+
+        More than 8 bits without a window are seldom used in full, and would be shown black: their range is that of the
+        first and last frame, without the outermost thousandth at either end.
+        """
+        if self.display.window is not None:
+            return self.display.window
+        if self.dtype.itemsize == 1 or self.is_colour:
+            return self.levels
+        if self._shown_range is None:
+            ends = np.stack([self.frame(0), self.frame(-1)])
+            low, high = (float(value) for value in np.percentile(ends, (0.1, 99.9)))
+            self._shown_range = (low, high) if high > low else self.levels
+        return self._shown_range
+
     def shown(self, i: int) -> NDArray[np.uint8]:
         """Return frame `i` as an 8-bit picture ``(row, column, 3)``, windowed as `display` says."""
         return self.picture(self.unit(i))
@@ -430,9 +448,9 @@ class Cine:
     def picture(self, unit: NDArray[Any]) -> NDArray[np.uint8]:
         """Return ``(channel, row, column)`` values in [0, 1] as an 8-bit picture ``(row, column, 3)``."""
         values = np.moveaxis(np.asarray(unit, dtype=np.float64), 0, -1)
-        if self.display.window is not None and not self.is_colour:
+        if not self.is_colour:
             low, high = self.levels
-            bottom, top = ((w - low) / (high - low) for w in self.display.window)
+            bottom, top = ((value - low) / (high - low) for value in self.shown_range)
             values = (values - bottom) / max(top - bottom, 1e-12)
         values = np.clip(values, 0.0, 1.0)
         if self.display.inverted:

@@ -196,7 +196,6 @@ def test_a_run_that_uses_little_of_its_depth_is_shown_bright() -> None:
     result = leave_one_out(dim, "linear", gaps=[2], survey=found, regions=plan)
     findings = Findings(dim, result, found, plan, create("linear"))
     assert findings.shown(0).max() > 250
-    assert dim.shown(0).max() < 6
     strips = blocks_of(trust_page(dim, result, found, plan, chosen="linear"), Pictures)
     assert any("brightened: black is 10" in strip.caption and "0 to 65535" in strip.caption for strip in strips)
 

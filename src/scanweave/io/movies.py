@@ -162,7 +162,7 @@ def _shown(cine: Cine) -> tuple[Iterator[NDArray[Any]], bool, tuple[str, ...]]:
         return iter(cine), grey, ()
     notes = []
     if cine.dtype != np.uint8:
-        low, high = cine.display.window or cine.levels
+        low, high = cine.shown_range
         notes.append(f"{cine.dtype} values from {low:g} to {high:g} are shown in 8 bits; mkv and avi keep 16 bits.")
     if cine.display.palette is not None:
         notes.append("Palette indices were resolved to RGB, since this container keeps no palette.")

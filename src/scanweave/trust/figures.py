@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from ..plan import Plan
 from ..report import Chart, Pictures
 from ..report.charts import Mark, Panel, Series, chart
 from ..report.pictures import box, error_map, error_scale, m_mode, outlined, picture
-from .core import LITTLE, FrameScore, LeaveOneOut, RunMethod
+from .core import FrameScore, LeaveOneOut, RunMethod
 from .hidden import HiddenFrame, Span, clean_spans, remade
 from .survey import Survey
 from .verdict import error_digits, summaries
@@ -69,21 +68,16 @@ class Findings:
         chosen = [s for s in self.result.scores if s.method == method and s.gap == gap]
         return sorted(chosen, key=lambda s: (s.hidden, s.t))
 
-    @cached_property
+    @property
     def shades(self) -> tuple[float, float]:
-        """What pictures show as black and as white, in [0, 1]: all of the depth, or as much of it as the run uses.
-
-        Only a grey run without a window of its own that uses little of its depth is stretched, its outliers left out.
-        """
-        bottom = float(np.percentile(self.survey.minimum, 0.1))
-        top = float(np.percentile(self.survey.maximum, 99.9))
-        plain = self.cine.display.window is None and not self.cine.is_colour
-        return (bottom, top) if plain and 0 < top - bottom < LITTLE else (0.0, 1.0)
+        """What pictures show as black and as white, in [0, 1] over the depth."""
+        low, high = self.cine.levels
+        bottom, top = ((value - low) / (high - low) for value in self.cine.shown_range)
+        return bottom, top
 
     def picture(self, unit: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return ``(channel, row, column)`` in [0, 1] as an 8-bit picture ``(row, column, 3)`` in these shades."""
-        bottom, top = self.shades
-        return self.cine.picture((unit - bottom) / (top - bottom))
+        """Return ``(channel, row, column)`` in [0, 1] as an 8-bit picture ``(row, column, 3)``."""
+        return self.cine.picture(unit)
 
     def shown(self, k: int) -> NDArray[np.uint8]:
         """Return acquired frame `k` as a picture."""
