@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanweave.cine import Cine
-from scanweave.interpolation.augmentation import TestTimeAugmentation
-from scanweave.interpolation.methods import Made, Method, available, create
+from scanweave.interpolation.augmentation import augmented
+from scanweave.interpolation.methods import Made, Method, available, create, needs_weights
 
 MOTION_COMPENSATED = ("minterpolate", "optical-flow")
 FORMATS = {
@@ -26,9 +26,9 @@ FORMATS = {
 
 
 @pytest.fixture(params=[*available(), "optical-flow+tta"])
-def method(request) -> Method:
+def method(request, ready_method) -> Method:
     name, _, wrapped = request.param.partition("+")
-    return TestTimeAugmentation(create(name)) if wrapped else create(name)
+    return augmented(ready_method(name)) if wrapped else ready_method(name)
 
 
 def run(rows: int, columns: int, *, kind: str = "grey 8 bit", seed: int = 0, length: int = 2) -> Cine:
@@ -57,6 +57,8 @@ def test_ends_are_the_sources_and_all_lies_between_them(method, kind):
     assert torch.equal(result.frames[2], first)
     assert torch.equal(result.frames[0], second)
     low, high = torch.minimum(first.min(), second.min()), torch.maximum(first.max(), second.max())
+    if needs_weights(method.name.partition("+")[0]):  # a network with random weights draws what it likes
+        low, high = torch.tensor(0.0), torch.tensor(1.0)
     assert result.frames.min() >= low - 1e-6
     assert result.frames.max() <= high + 1e-6
     if cine.dtype.kind != "f":
@@ -66,9 +68,9 @@ def test_ends_are_the_sources_and_all_lies_between_them(method, kind):
 @given(rows=st.integers(1, 40), columns=st.integers(1, 40), colour=st.booleans(), t=st.floats(0.01, 0.99))
 @settings(max_examples=12, deadline=None)
 @pytest.mark.parametrize("name", available())
-def test_any_size(name, rows, columns, colour, t):
+def test_any_size(name, ready_method, rows, columns, colour, t):
     cine = run(rows, columns, kind="colour 8 bit" if colour else "grey 8 bit")
-    result = made(create(name), cine, [t])
+    result = made(ready_method(name), cine, [t])
     assert result.frames.shape == (1, 3 if colour else 1, rows, columns)
     assert torch.isfinite(result.frames).all()
     assert result.frames.min() >= 0
@@ -88,9 +90,9 @@ def test_times_together_are_as_one_by_one(method):
     together = made(method, cine, times)
     for k, t in enumerate(times):
         alone = made(method, cine, [t])
-        torch.testing.assert_close(together.frames[k], alone.frames[0], atol=1e-6, rtol=0)
+        torch.testing.assert_close(together.frames[k], alone.frames[0], atol=5e-6, rtol=0)
         if alone.uncertainty is not None:
-            torch.testing.assert_close(together.uncertainty[k], alone.uncertainty[0], atol=1e-6, rtol=0)
+            torch.testing.assert_close(together.uncertainty[k], alone.uncertainty[0], atol=5e-6, rtol=0)
 
 
 def test_frames_come_in_the_order_of_the_times(method):
@@ -98,7 +100,7 @@ def test_frames_come_in_the_order_of_the_times(method):
     times = [0.75, 0.0, 0.25, 1.0]
     ordered, mixed = made(method, cine, sorted(times)), made(method, cine, times)
     for k, t in enumerate(times):
-        torch.testing.assert_close(mixed.frames[k], ordered.frames[sorted(times).index(t)], atol=1e-6, rtol=0)
+        torch.testing.assert_close(mixed.frames[k], ordered.frames[sorted(times).index(t)], atol=5e-6, rtol=0)
 
 
 def test_the_same_frames_every_time(method):

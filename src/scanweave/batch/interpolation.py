@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from .. import io
 from ..errors import InputError, Interrupted, OutputError, ScanweaveError
-from ..interpolation.api import Progress, interpolate_as, playback_rate
+from ..interpolation.api import Progress, interpolate_as, named_method, playback_rate
+from ..interpolation.augmentation import augmented
 from ..interpolation.config import InterpolateConfig
 from ..interpolation.interpolated import InterpolatedCine
-from ..interpolation.methods import create
 from ..io.files import atomic_output, check_output
 from ..io.video import write_pictures
 from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
@@ -99,11 +99,12 @@ def interpolate_file(
     for path in targets:
         # Whether it is an input is always checked; whether it exists, unless this may be a finished run.
         check_output(path, files, overwrite=writing.overwrite or writing.resume)
+    method = named_method(config.method, config)
     plan = Plan(
         verb="interpolate",
         inputs=tuple(fingerprint(path) for path in files),
         config=plain(config) | plain(reading) | _written_as(writing) | {"input": [str(path) for path in run]},
-        method=create(config.method).describe(),
+        method=(augmented(method) if config.tta else method).describe(),
         seed=config.seed,
     )
     written = writing.resume and _states_plan(place, plan)
@@ -115,7 +116,7 @@ def interpolate_file(
     cine = reading.read(run)
     store = PartialStore(place, plan, resume=writing.resume, overwrite=writing.overwrite)
     try:
-        slow = interpolate_as(cine, config, store=store, progress=report)
+        slow = interpolate_as(cine, config, method=method, store=store, progress=report)
         notes = list(slow.notes)
         if not written:
             notes += _write_output(slow, output, config, writing, report)

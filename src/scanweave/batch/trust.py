@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ScanweaveError
-from ..interpolation.api import Progress
-from ..interpolation.methods import DEFAULT_METHOD
+from ..interpolation.api import Progress, named_method
+from ..interpolation.config import NetworkOptions
+from ..interpolation.methods import DEFAULT_METHOD, Method, runs_without_network
 from ..interpolation.regions import plan_regions
 from ..interpolation.timeline import surveyed
 from ..io.files import check_output
@@ -22,8 +23,9 @@ class ScoreOptions:
     """What is scored.
 
     Attributes:
-        methods: Names of the methods; empty for all that are installed.
+        methods: Names of the methods; empty for all that run without weights.
         chosen: The method that the verdict is about.
+        network: How those of them run that are networks.
         gaps: Distances between kept frames.
         max_hidden: At most about so many hidden frames per gap; None: all.
         regions: What is interpolated (`scanweave.interpolation.regions`).
@@ -33,6 +35,7 @@ class ScoreOptions:
 
     methods: tuple[str, ...] = ()
     chosen: str = DEFAULT_METHOD
+    network: NetworkOptions = NetworkOptions()
     gaps: tuple[int, ...] = GAPS
     max_hidden: int | None = None
     regions: Literal["auto", "tags", "data", "off"] = "auto"
@@ -68,6 +71,7 @@ def trust_file(
     report = progress or (lambda what, done, total: None)
     if output is not None:
         check_output(output, [strip_dataset(path) for path in run], overwrite=overwrite)
+    chosen, methods = _named(scoring)
     cine = reading.read(run)
     scored, found = surveyed(
         cine,
@@ -77,8 +81,8 @@ def trust_file(
     regions = plan_regions(scored, found, mode=scoring.regions, interpolate_flow=scoring.interpolate_flow)
     result = leave_one_out(
         scored,
-        methods=scoring.methods or None,
-        chosen=scoring.chosen,
+        methods=methods or None,
+        chosen=chosen,
         gaps=scoring.gaps,
         max_hidden=scoring.max_hidden,
         survey=found,
@@ -86,8 +90,21 @@ def trust_file(
         progress=lambda done, total: report("scoring on hidden frames", done, total),
     )
     if output is not None:
-        write_trust_report(output, trust_page(scored, result, found, regions, chosen=scoring.chosen))
+        write_trust_report(output, trust_page(scored, result, found, regions, chosen=chosen))
     return TrustOutcome(str(run[0]), output, trust_summary(result, scoring.chosen))
+
+
+def _named(scoring: ScoreOptions) -> tuple[Method, list[Method]]:
+    """Return the chosen method and all others; weights and the like go to those that are networks."""
+    names = dict.fromkeys((scoring.chosen, *scoring.methods))
+    anyone = all(runs_without_network(name) for name in names)
+
+    def method(name: str) -> Method:
+        heeded = anyone or not runs_without_network(name)
+        return named_method(name, scoring.network if heeded else NetworkOptions())
+
+    chosen = method(scoring.chosen)
+    return chosen, [chosen if name == scoring.chosen else method(name) for name in scoring.methods]
 
 
 def trust_many(

@@ -14,7 +14,7 @@ from rich.table import Table
 from ..batch.info import inspect
 from ..batch.inputs import Run, collect_runs
 from ..errors import ScanweaveError
-from ..interpolation.methods import available
+from ..interpolation.methods import available, needs_weights
 from .common import Meter, Reading, Terminal, given, parse, print_json
 
 
@@ -44,7 +44,7 @@ def main(args: Sequence[str]) -> int:
     """Run the command."""
     command = parse(Info, args, prog="info")
     if command.methods:
-        print_json(available()) if command.json else print("\n".join(available()))
+        _list_methods(as_json=command.json)
         return 0
     runs = collect_runs(given(command.inputs), command.reading.options())
     look = _look if len(runs) == 1 else _look_or_say
@@ -55,6 +55,14 @@ def main(args: Sequence[str]) -> int:
         for answer in answers:
             _print(answer)
     return next((int(answer["exit_code"]) for answer in answers if "exit_code" in answer), 0)
+
+
+def _list_methods(*, as_json: bool) -> None:
+    if as_json:
+        print_json([{"name": name, "needs_weights": needs_weights(name)} for name in available()])
+        return
+    for name in available():
+        print(f"{name} (needs --weights)" if needs_weights(name) else name)
 
 
 def _look(run: Run, command: Info) -> dict[str, Any]:

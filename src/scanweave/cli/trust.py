@@ -14,6 +14,7 @@ from rich.table import Table
 from ..batch.inputs import collect_runs
 from ..batch.trust import ScoreOptions, TrustOutcome, trust_file, trust_many
 from ..errors import UsageError
+from ..interpolation.config import NetworkOptions
 from ..interpolation.methods import DEFAULT_METHOD
 from .common import Inputs, Meter, Reading, Terminal, given, parse, print_json, split_lists
 
@@ -33,7 +34,7 @@ class Trust:
     """HTML report to write (for many inputs: a folder); without it the table is only printed."""
 
     methods: tuple[str, ...] = ()
-    """Methods to score, for example linear,optical-flow; by default all that are installed."""
+    """Methods to score, for example linear,optical-flow; by default all that run without weights."""
 
     method: str = DEFAULT_METHOD
     """The method that the verdict is about."""
@@ -53,6 +54,7 @@ class Trust:
     duplicates: Literal["report", "drop"] = "report"
     """Exact repeats of the frame before: spans that touch one are not scored, or they are taken off first."""
 
+    network: NetworkOptions = NetworkOptions()
     reading: Reading = Reading()
 
     overwrite: bool = False
@@ -77,6 +79,7 @@ def main(args: Sequence[str]) -> int:
     scoring = ScoreOptions(
         methods=command.methods,
         chosen=command.method,
+        network=command.network,
         gaps=command.gaps,
         max_hidden=command.max_hidden,
         regions=command.regions,

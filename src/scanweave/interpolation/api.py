@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Literal
 
 from ..cine import Cine, Derivation
 from ..errors import InputError, UsageError
+from ..ops import WarpConvention
 from ..trust.calibration import Calibration, calibrate
 from ..trust.survey import moving_region, survey
-from .augmentation import TestTimeAugmentation
-from .config import InterpolateConfig, validated
+from .augmentation import augmented
+from .config import InterpolateConfig, NetworkOptions, validated
 from .interpolated import FrameStore, InterpolatedCine
-from .methods import DEFAULT_METHOD, Method, create
+from .methods import DEFAULT_METHOD, Cautious, Method, create, runs_without_network
 from .regions import RegionPlan, kept_inside, plan_regions
 from .timeline import Slot, exposures_saved, schedule, surveyed
 
@@ -27,6 +29,14 @@ def interpolate(
     to_fps: float | None = None,
     times: Sequence[float] | None = None,
     method: str | Method = DEFAULT_METHOD,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    precision: Literal["float32", "bfloat16", "float16"] = "float32",
+    compile: bool = False,
+    tile: int | Literal["auto"] = "auto",
+    flow_scale: float = 1.0,
+    warp_convention: WarpConvention | None = None,
+    mean: tuple[float, float, float] | None = None,
     tta: bool = False,
     regions: Literal["auto", "tags", "data", "off"] = "auto",
     interpolate_flow: bool = False,
@@ -49,6 +59,14 @@ def interpolate(
         to_fps: Resample true time to this rate.
         times: Make the frames at these times, in seconds from the first frame (a run without times: in frames).
         method: A name, or any object that speaks the protocol of `scanweave.interpolation.methods`.
+        weights: Weights of a network: a file, or the name of one in the user's folder.
+        device: Where a network runs.
+        precision: Arithmetic of a network's convolutions.
+        compile: Compile a network first.
+        tile: Side of the tiles that a network takes large frames in.
+        flow_scale: Let a network find the motion on frames resized by this.
+        warp_convention: Where the flows of ``super-slomo`` point.
+        mean: Mean colour that ``super-slomo`` subtracts.
         tta: Average with the pass turned by 180 degrees.
         regions: How it is found what to interpolate.
         interpolate_flow: Interpolate colour flow, spectral and M-mode too.
@@ -73,13 +91,20 @@ def interpolate(
         >>> len(slow), bool((slow.frame(4) == run.frame(1)).all())
         (9, True)
     """
-    chosen = create(method)
     options = {
         "factor": factor,
         "inter_frames": inter_frames,
         "to_fps": to_fps,
         "times": None if times is None else tuple(times),
-        "method": chosen.name,
+        "method": method if isinstance(method, str) else method.name,
+        "weights": weights,
+        "device": device,
+        "precision": precision,
+        "compile": compile,
+        "tile": tile,
+        "flow_scale": flow_scale,
+        "warp_convention": warp_convention,
+        "mean": mean,
         "tta": tta,
         "regions": regions,
         "interpolate_flow": interpolate_flow,
@@ -88,7 +113,8 @@ def interpolate(
         "time_axis": time_axis,
         "playback_fps": playback_fps,
     }
-    return interpolate_as(cine, validated(options), method=chosen, store=store, progress=progress)
+    config = validated(options)
+    return interpolate_as(cine, config, method=named_method(method, config), store=store, progress=progress)
 
 
 def interpolate_as(
@@ -120,7 +146,8 @@ def interpolate_as(
     dropped = set(seen.duplicates) if acquired is not cine else set()
     original = [k for k in range(len(cine)) if k not in dropped]
     regions = plan_regions(acquired, run, mode=config.regions, interpolate_flow=config.interpolate_flow)
-    whole = prepared_method(method or create(config.method), config, regions)
+    base = method or named_method(config.method, config)
+    whole = prepared_method(base, config, regions)
     slots = schedule(
         acquired.times,
         factor=config.factor,
@@ -155,26 +182,39 @@ def interpolate_as(
         regions=regions,
         calibration=calibration,
         derivation=_derivation(cine, whole, config, regions),
-        notes=_notes(cine, seen.notes(), regions, config, calibration, slots, dropped=len(dropped)),
+        notes=[
+            *_notes(cine, seen.notes(), regions, config, calibration, slots, dropped=len(dropped)),
+            *_cautions(base, slots),
+        ],
         store=store,
     )
 
 
-def prepared_method(method: Method, config: InterpolateConfig, regions: RegionPlan) -> Method:
-    """Return the method as a run uses it: augmented, and kept inside the regions.
+def named_method(name: str | Method, options: NetworkOptions) -> Method:
+    """Return the method called `name`, a network with the options given for it (a method object as it is).
 
     Raises:
-        UsageError: Weights, a device or a precision for a method that has no network.
+        UsageError: No such method, or weights, a device and the like for one that has no network.
+        WeightsError: None for one that runs on weights.
     """
-    if config.weights is not None:
-        raise UsageError(f"method {method.name!r} has no weights", remedy="leave out --weights")
-    if config.precision != "float32":
-        raise UsageError(f"method {method.name!r} has no network to run in {config.precision}")
-    if config.device not in ("auto", "cpu"):
-        raise UsageError(f"method {method.name!r} runs on the CPU only", remedy="leave out --device")
-    if config.tta:
-        method = TestTimeAugmentation(method)
-    return kept_inside(method, regions)
+    given = options.given()
+    if not isinstance(name, str):
+        if given:
+            raise UsageError(f"method {name.name!r} has its options already", remedy=f"leave out {', '.join(given)}")
+        return name
+    if not runs_without_network(name):
+        return create(name, **given)
+    if given.get("device") == "cpu":
+        del given["device"]
+    if given:
+        flags = ", ".join(f"--{option.replace('_', '-')}" for option in given)
+        raise UsageError(f"method {name!r} has no network: {flags} cannot be heeded", remedy=f"leave out {flags}")
+    return create(name)
+
+
+def prepared_method(method: Method, config: InterpolateConfig, regions: RegionPlan) -> Method:
+    """Return the method as a run uses it: augmented, and kept inside the regions."""
+    return kept_inside(augmented(method) if config.tta else method, regions)
 
 
 def playback_rate(cine: Cine, config: InterpolateConfig) -> float | None:
@@ -194,6 +234,8 @@ def _derivation(cine: Cine, method: Method, config: InterpolateConfig, regions: 
         f"Temporal interpolation, {what}; method {method.name}; made frames are synthetic, acquired frames unchanged; "
         f"region: {regions.basis}"
     )
+    if described.get("precision", "float32") != "float32":
+        summary += f"; computed in {described['precision']}"
     if config.tta:
         summary += "; averaged with the pass turned by 180 degrees"
     return Derivation(
@@ -205,6 +247,11 @@ def _derivation(cine: Cine, method: Method, config: InterpolateConfig, regions: 
         playback_rate=playback_rate(cine, config),
         weights_sha256=described.get("weights_sha256"),
     )
+
+
+def _cautions(method: Method, slots: Sequence[Slot]) -> list[str]:
+    times = sorted({slot.t for slot in slots if slot.kind == "made"})
+    return method.cautions(times) if isinstance(method, Cautious) and times else []
 
 
 def _notes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -66,18 +66,35 @@ class BothWays:
 
     def at(self, times: Sequence[float]) -> Made:
         """Return the mean of both results at `times` in [0, 1]; 0 and 1 give the sources exactly."""
-        upright, rotated = self.upright.at(times), self.rotated.at(times)
-        other = _turned(rotated.frames)
-        uncertainty: Tensor | None = None
-        if upright.uncertainty is not None and rotated.uncertainty is not None:
-            spread = (upright.frames - other).abs().mean(dim=1, keepdim=True) / 2
-            uncertainty = (upright.uncertainty + _turned(rotated.uncertainty)) / 2 + spread
-        return Made((upright.frames + other) / 2, uncertainty, upright.extras)
+        return both_ways(self.upright.at(times), self.rotated.at(times))
 
 
-def _turned(maps: Tensor) -> Tensor:
-    # The last two axes alone: times and channels keep their order.
+def both_ways(upright: Made, rotated: Made) -> Made:
+    """Return the mean of what was made of a pair and of the pair turned by 180 degrees."""
+    other = turned(rotated.frames)
+    uncertainty: Tensor | None = None
+    if upright.uncertainty is not None and rotated.uncertainty is not None:
+        spread = (upright.frames - other).abs().mean(dim=1, keepdim=True) / 2
+        uncertainty = (upright.uncertainty + turned(rotated.uncertainty)) / 2 + spread
+    return Made((upright.frames + other) / 2, uncertainty, upright.extras)
+
+
+def turned(maps: Tensor) -> Tensor:
+    """Turn maps by 180 degrees: the last two axes alone, so that times and channels keep their order."""
     return torch.flip(maps, dims=(-2, -1))
+
+
+@runtime_checkable
+class Augmentable(Protocol):
+    """A method that knows better than to be run on a rotated run: a network that pads first, then turns."""
+
+    def augmented(self) -> Method:
+        """Return the same method with augmentation."""
+
+
+def augmented(method: Method) -> Method:
+    """Return `method` with test-time augmentation."""
+    return method.augmented() if isinstance(method, Augmentable) else TestTimeAugmentation(method)
 
 
 def _rotated(cine: Cine) -> Cine:

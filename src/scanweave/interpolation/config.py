@@ -14,7 +14,42 @@ from .methods import DEFAULT_METHOD
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class InterpolateConfig:
+class NetworkOptions:
+    """How a method that is a network runs; the others refuse these."""
+
+    weights: Path | None = None
+    """Weights file of a network: its authors' or ours, or the name of one in the user's folder."""
+
+    device: str = "auto"
+    """Where networks run: auto, cpu, cuda, cuda:1, mps."""
+
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of a network's convolutions; warps, flows and normalisation stay in float32."""
+
+    compile: bool = False
+    """Compile a network first: minutes once, faster then."""
+
+    tile: int | Literal["auto"] = "auto"
+    """Side of the tiles that a network takes large frames in, in pixels: same numbers, less memory, more time. auto
+    tiles frames above 1024 x 1024, 0 never."""
+
+    flow_scale: float = 1.0
+    """Let a network find the motion on frames resized by 0.25, 0.5 or 2: below 1 for motion that is large in pixels."""
+
+    warp_convention: Literal["corner", "half_pixel", "exact"] | None = None
+    """Where the flows of super-slomo point; by default as the origin of the weights decides."""
+
+    mean: tuple[float, float, float] | None = None
+    """Mean red, green, blue in [0, 1] that super-slomo subtracts; by default as the origin of the weights decides."""
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that were set to anything but their default."""
+        fields = NetworkOptions.__dataclass_fields__
+        return {name: getattr(self, name) for name in fields if getattr(self, name) != fields[name].default}
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class InterpolateConfig(NetworkOptions):
     """How a run is interpolated; exactly one of factor, inter-frames, to-fps and times says where frames are made."""
 
     factor: int | None = None
@@ -31,15 +66,6 @@ class InterpolateConfig:
 
     method: str = DEFAULT_METHOD
     """How frames are made; `scanweave info --methods` lists all."""
-
-    weights: Path | None = None
-    """Weights file, for methods that have weights."""
-
-    device: str = "auto"
-    """Where networks run: auto, cpu, cuda, cuda:1, mps."""
-
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of networks."""
 
     seed: int = 0
     """Seed of anything random; the methods without training have nothing random."""

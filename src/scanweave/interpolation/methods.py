@@ -188,14 +188,31 @@ class Linear(PairwiseMethod):
         return at
 
 
+@runtime_checkable
+class Cautious(Protocol):
+    """A method that knows when its frames need a word of caution."""
+
+    def cautions(self, times: Sequence[float]) -> list[str]:
+        """Return what to know of frames made at `times`, one sentence each."""
+
+
 _REGISTRY: dict[str, Callable[..., Method]] = {}
+_WEIGHTED: set[str] = set()
 
 
-def register(name: str, factory: Callable[..., Method]) -> None:
-    """Make a method known as `name`; a name can be taken once."""
+def register(name: str, factory: Callable[..., Method], *, weights: bool = False) -> None:
+    """Make a method known as `name`; a name can be taken once.
+
+    Args:
+        name: What users call it.
+        factory: Takes the method's options and returns it.
+        weights: Whether it runs only on weights, given as its option `weights`.
+    """
     if name in _REGISTRY:
         raise ValueError(f"an interpolation method named {name!r} is registered already")
     _REGISTRY[name] = factory
+    if weights:
+        _WEIGHTED.add(name)
 
 
 def _optical_flow(**options: Any) -> Method:
@@ -210,6 +227,18 @@ def _minterpolate(**options: Any) -> Method:
     return Minterpolate(**options)
 
 
+def _most_dsa(**options: Any) -> Method:
+    from .networks import MostDsaMethod
+
+    return MostDsaMethod(**options)
+
+
+def _super_slomo(**options: Any) -> Method:
+    from .networks import SuperSlomoMethod
+
+    return SuperSlomoMethod(**options)
+
+
 for _name, _factory in (
     ("hold", Hold),
     ("linear", Linear),
@@ -217,8 +246,25 @@ for _name, _factory in (
     ("optical-flow", _optical_flow),
 ):
     register(_name, _factory)
+register("most-dsa", _most_dsa, weights=True)
+register("super-slomo", _super_slomo, weights=True)
 
 DEFAULT_METHOD = "optical-flow"
+
+
+def needs_weights(name: str) -> bool:
+    """Whether the method called `name` runs only on weights that the user gives."""
+    return name in _WEIGHTED
+
+
+def runs_without_network(name: str) -> bool:
+    """Whether the method called `name` is a built-in one without a network, so that it has no weights and devices."""
+    return name in _REGISTRY and name not in _WEIGHTED
+
+
+def ready() -> tuple[str, ...]:
+    """Return the names of all methods that run without being given anything."""
+    return tuple(name for name in available() if not needs_weights(name))
 
 
 def available() -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..cine import Cine
 from ..errors import InputError, UsageError
-from ..interpolation.methods import Method, available, create
+from ..interpolation.methods import Method, create, ready
 from ..interpolation.regions import RegionPlan, kept_inside, plan_regions
 from ..interpolation.timeline import surveyed
 from ..io.files import atomic_output
@@ -47,7 +47,7 @@ def leave_one_out(
 
     Args:
         cine: The run, at least three frames.
-        methods: Names or method objects; None: every method known.
+        methods: Names or method objects; None: every method that runs without weights.
         gaps: How far apart the frames are that remain; each at least 2. A gap too wide for the run is skipped, and
             the result says so.
         chosen: One more method, scored in place of any of the same name: as it was used, options and all.
@@ -75,7 +75,7 @@ def leave_one_out(
     plan = regions
     if not isinstance(plan, RegionPlan):
         plan = plan_regions(cine, found, mode=plan, interpolate_flow=interpolate_flow)
-    named = available() if methods is None else (methods,) if isinstance(methods, str) else methods
+    named = ready() if methods is None else (methods,) if isinstance(methods, str) else methods
     wanted = [create(method) for method in named]
     if chosen is not None:
         first = create(chosen)

@@ -1,0 +1,172 @@
+"""Where and how a network runs: device, precision, compilation, tiles, and transfers that do not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ResourceError, UsageError
+from ..ops import in_tiles
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+LARGEST_WHOLE = 1 << 20
+"""Frames of up to so many pixels (1024 squared) are not tiled unless that is asked for."""
+
+AUTO_CORE = 1024
+"""What one tile contributes of larger frames, at most."""
+
+_PIXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 22, "mps": 1 << 20}
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "failed to allocate")
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device called `name`; ``auto`` takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        UsageError: No such kind of device.
+        ResourceError: This machine, or this build of PyTorch, has none.
+    """
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in found.items() if there))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in found:
+        raise UsageError(f"there is no device {name!r}", remedy="give auto, cpu, cuda, cuda:1 or mps")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not found[device.type] or (device.index or 0) >= count:
+        there = [f"cuda:{k}" for k in range(torch.cuda.device_count())] if found["cuda"] else []
+        there += [kind for kind in ("mps", "cpu") if found[kind]]
+        raise ResourceError(
+            f"device {name} is not there, or PyTorch was built without it", remedy=f"there is {', '.join(there)}"
+        )
+    return device
+
+
+class Lowered(nn.Module):
+    """A part of a network whose convolutions run in 16 bits; it takes and gives float32."""
+
+    def __init__(self, part: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.part, self.dtype = part, dtype
+
+    def forward(self, *args: Tensor | Sequence[Tensor]) -> Tensor:
+        """Run the part; its arguments are tensors or lists of them."""
+        first = args[0] if isinstance(args[0], Tensor) else args[0][0]
+        with torch.autocast(first.device.type, self.dtype):
+            out: Tensor = self.part(*args)
+        return out.float()
+
+
+class Island(nn.Module):
+    """A layer inside a lowered part that stays in float32: the last, whose output is a flow or a residual."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run the layer."""
+        with torch.autocast(x.device.type, enabled=False):
+            out: Tensor = self.part(x.float())
+        return out
+
+
+class Tiled(nn.Module):
+    """A U-Net that takes large frames in tiles, each seen as far around as the U-Net looks: the same numbers.
+
+    Args:
+        part: From a map, and lists of smaller ones, to one map of the first's size.
+        tile: Side of what one tile contributes; ``auto`` tiles only frames of more than `LARGEST_WHOLE` pixels.
+        margin: How far around a tile is looked.
+        multiple: What sides and places of tiles must be multiples of.
+    """
+
+    def __init__(self, part: nn.Module, *, tile: Literal["auto"] | int, margin: int, multiple: int) -> None:
+        super().__init__()
+        self.part, self.tile, self.margin, self.multiple = part, tile, margin, multiple
+
+    def forward(self, first: Tensor, *groups: Sequence[Tensor]) -> Tensor:
+        """Run the U-Net on ``(B, C, H, W)`` and lists of maps at fractions of that size."""
+        rows, columns = first.shape[-2:]
+        core = self.tile if self.tile != "auto" else AUTO_CORE if rows * columns > LARGEST_WHOLE else 0
+        if core == 0 or max(rows, columns) <= core:
+            out: Tensor = self.part(first, *groups)
+            return out
+        maps = [first, *(item for group in groups for item in group)]
+        ends = [1]
+        for group in groups:
+            ends.append(ends[-1] + len(group))
+
+        def run(*seen: Tensor) -> Tensor:
+            lists = [list(seen[start:end]) for start, end in pairwise(ends)]
+            part: Tensor = self.part(seen[0], *lists)
+            return part
+
+        return in_tiles(run, maps, core=core, margin=self.margin, multiple=self.multiple)
+
+
+def wrap(network: nn.Module, paths: Sequence[str], wrapper: Callable[[nn.Module], nn.Module]) -> None:
+    """Replace the submodules of `network` at `paths` by what `wrapper` makes of them."""
+    for path in paths:
+        network.set_submodule(path, wrapper(network.get_submodule(path)))
+
+
+def times_at_once(pixels: int, device: torch.device) -> int:
+    """Return how many frames of `pixels` are made as one batch: bounds memory."""
+    return max(1, _PIXELS_AT_ONCE[device.type] // pixels)
+
+
+def to_device(frame: Tensor, device: torch.device) -> Tensor:
+    """Send a frame; to a GPU from pinned memory, without waiting, channels last."""
+    if device.type != "cuda":
+        return frame.to(device)
+    pinned = frame.contiguous(memory_format=torch.channels_last).pin_memory()
+    return pinned.to(device, non_blocking=True)
+
+
+def to_host(result: Tensor) -> Tensor:
+    """Fetch a result as float32; from a GPU into pinned memory without waiting: :func:`finish` before it is read."""
+    if result.device.type != "cuda":
+        return result.to("cpu", torch.float32)
+    pinned = torch.empty(result.shape, dtype=torch.float32, pin_memory=True)
+    return pinned.copy_(result, non_blocking=True)
+
+
+def finish(device: torch.device) -> None:
+    """Wait until everything that was sent to or from `device` is there."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Run a network: no gradients, and what gives out is named.
+
+    Raises:
+        ResourceError: Memory gave out, or the compiler of PyTorch cannot compile here.
+    """
+    try:
+        with torch.no_grad():
+            yield
+    except MemoryError as error:
+        raise _no_memory() from error
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
+            raise _no_memory() from error
+        if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            reason = f"the network cannot be compiled here: {str(error).strip().splitlines()[0]}"
+            raise ResourceError(reason, remedy="leave out --compile, or install a C++ compiler") from error
+        raise
+
+
+def _no_memory() -> ResourceError:
+    return ResourceError("memory gave out in the network", remedy="give --tile 256, or --device cpu")

@@ -1,0 +1,84 @@
+"""The published networks by the command line, as a user types them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scanweave import weights
+from scanweave.cli import main
+from scanweave.models import MostDsa, MostDsaConfig
+
+
+@pytest.fixture(scope="module")
+def inf1(fill, tmp_path_factory):
+    """A small MoSt-DSA in its authors' container, for one frame in the middle by its name."""
+    network = MostDsa(MostDsaConfig(width=16, depths=(1, 1, 1, 1)))
+    network.load_state_dict(fill(network.state_dict()))
+    return weights.export_published("most-dsa", network.eval(), tmp_path_factory.mktemp("dsa") / "Inf1.pkl")
+
+
+@pytest.fixture
+def pair(tmp_path):
+    y, x = np.mgrid[:40, :50]
+    paths = [tmp_path / f"{name}.png" for name in "ab"]
+    for k, path in enumerate(paths):
+        Image.fromarray((120 + 100 * np.sin((x + 3 * k) / 6 + y / 9)).astype(np.uint8)).save(path)
+    return [str(path) for path in paths]
+
+
+def test_two_angiograms(inf1, pair, tmp_path, capsys):
+    folder = tmp_path / "out"
+    command = ["interpolate", *pair, "-o", str(folder), "--inter-frames", "3", "--method", "most-dsa"]
+    assert main([*command, "--weights", str(inf1), "--device", "cpu", "--tta"]) == 0
+    made = sorted(folder.glob("*.png"))
+    assert len(made) == 5
+    for source, copy in ((pair[0], made[0]), (pair[1], made[-1])):
+        assert np.array_equal(np.asarray(Image.open(source)), np.asarray(Image.open(copy)))
+    car = json.loads((tmp_path / "out.scanweave.json").read_text())
+    method = car["plan"]["method"]
+    assert method["weights"] == "Inf1.pkl"
+    assert method["tta"] is True
+    assert [frame["method"] for frame in car["frames"] if frame["kind"] == "made"] == ["most-dsa+tta"] * 3
+    assert any("extrapolated" in note for note in car["notes"])
+    assert "extrapolated" in capsys.readouterr().err
+
+
+def test_a_baseline_wins_over_random_weights(inf1, tmp_path, capsys):
+    y, x = np.mgrid[:32, :48]
+    run = np.stack([120 + 100 * np.sin((x + 2 * k) / 6 + y / 9) for k in range(5)]).astype(np.uint8)
+    np.save(tmp_path / "run.npy", run)
+    command = ["trust", str(tmp_path / "run.npy"), "--source-fps", "30", "--methods", "hold,linear", "--gaps", "2"]
+    assert main([*command, "--method", "most-dsa", "--weights", str(inf1), "--device", "cpu"]) == 0
+    told = capsys.readouterr().out
+    assert "most-dsa LOSES to linear blending at gap 2" in told
+    assert "most-dsa" in told.split("median [quartiles]")[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--method", "most-dsa"], 6, "give --weights"),
+        (["--method", "linear", "--weights", "WEIGHTS"], 2, "leave out --weights"),
+        (["--method", "super-slomo", "--weights", "WEIGHTS"], 6, "most-dsa"),
+        (["--method", "most-dsa", "--weights", "absent.pkl"], 6, "absent.pkl"),
+        (["--method", "most-dsa", "--weights", "WEIGHTS", "--device", "cuda:99"], 7, "cuda:99"),
+        (["--method", "most-dsa", "--weights", "WEIGHTS", "--flow-scale", "0.3"], 2, "flow scale"),
+    ],
+)
+def test_what_cannot_be(options, code, words, inf1, pair, tmp_path, capsys):
+    given = [str(inf1) if word == "WEIGHTS" else word for word in options]
+    output = tmp_path / "out"
+    assert main(["interpolate", *pair, "-o", str(output), "--factor", "2", *given]) == code
+    said = capsys.readouterr().err
+    assert words in said
+    assert "Traceback" not in said
+    assert not output.exists()
+
+
+def test_listed_methods_say_which_need_weights(capsys):
+    assert main(["info", "--methods"]) == 0
+    assert "super-slomo (needs --weights)" in capsys.readouterr().out
