@@ -18,6 +18,7 @@ COMMANDS = {
     "trust": "hide acquired frames, make them again, and report how wrong they are",
     "info": "say what is in a file: frames, times, regions, oddities",
     "weights": "list, inspect, verify, convert and export files of network weights",
+    "as-published": "the published programs' own files, to compare with: never for use",
     "demo": "slow the real echo that comes with pydicom, with film and report",
 }
 
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args[0] not in COMMANDS:
             raise UsageError(f"no command is called {args[0]!r}", remedy=f"choose one of {', '.join(COMMANDS)}")
-        command = importlib.import_module(f".{args[0]}", __name__)
+        command = importlib.import_module(f".{args[0].replace('-', '_')}", __name__)
         return int(command.main(args[1:]))
     except BrokenPipeError:
         # The reader of our output went away (`scanweave info ... | head`): nothing is wrong.

@@ -106,7 +106,7 @@ def _shrunk(picture: Picture) -> Tensor:
 
 def _tensor(picture: Picture) -> Tensor:
     """Return ``(1, 3, row, column)`` in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).unsqueeze(0).to(torch.float32) / 255
+    return torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1).unsqueeze(0).to(torch.float32) / 255
 
 
 def _there_and_back(frame: Tensor, network: SuperSlomo) -> Picture:
