@@ -196,6 +196,7 @@ def test_lower_precision_is_close_and_keeps_its_islands(method, precision):
     assert 35 < decibels(low.frames, full.frames) < 120
     assert all(item.dtype == torch.float32 for item in (low.frames, low.uncertainty, *low.extras.values()))
     assert lowered.describe()["precision"] == precision
+    assert any("float16" in note for note in lowered.cautions([0.5])) == (precision == "float16")
 
 
 def test_tiles_give_the_numbers_of_the_whole(small_dsa):

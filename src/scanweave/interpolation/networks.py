@@ -1,20 +1,20 @@
 """The published networks as methods: any size, depth and times; what depends on the pair alone computed once.
 
-Frames are padded by repeating their border to multiples of 32 and cropped back, never stretched. Grey frames run as
-three equal channels, of whose outputs the mean is taken: the three differ by what the last layer's three filters
-differ. Two equal frames have nothing between them but themselves, and the network is not asked.
+Frames are padded by repeating their border to multiples of 32 and cropped back, never stretched. A grey frame runs as
+three equal channels and comes out as the mean of the three that the network gives, exactly; with random weights those
+three differ by 0.18 on average (MoSt-DSA), since the last layer has a filter for each. Two equal frames have nothing
+between them but themselves, and the network is not asked.
+
+Measured against float32 with random weights: bfloat16 differs by 52 dB (MoSt-DSA, real angiograms) and 69 dB
+(Super-SloMo, real echo), by 41 to 44 dB on noise; float16 by 58 dB or more. Tiles see as far as the U-Nets do (61 and
+262 pixels): the same numbers up to rounding.
 """
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import os
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal, cast, get_args
 
 import torch
@@ -42,6 +42,7 @@ from .acceleration import (
     wrap,
 )
 from .augmentation import both_ways, turned
+from .loading import Weights, digest, opened
 from .methods import Made, PairwiseMethod
 
 FLOW_SCALES = (0.25, 0.5, 1.0, 2.0)
@@ -64,7 +65,7 @@ class NetworkMethod(PairwiseMethod):
         tta: Average with the pass on the pair turned by 180 degrees.
     """
 
-    weights: str | os.PathLike[str] | nn.Module | None = None
+    weights: Weights | None = None
     device: str = "auto"
     precision: Precision = "float32"
     compile: bool = False
@@ -110,7 +111,8 @@ class NetworkMethod(PairwiseMethod):
         return replace(self, tta=True)
 
     @property
-    def _given(self) -> str | os.PathLike[str] | nn.Module:
+    def given(self) -> Weights:
+        """The weights, which are there."""
         assert self.weights is not None  # refused in the beginning
         return self.weights
 
@@ -127,9 +129,9 @@ class NetworkMethod(PairwiseMethod):
             WeightsError: The file is damaged, hostile, or of another network.
             ResourceError: No such device.
         """
-        if isinstance(self._given, nn.Module):
+        if isinstance(self.given, nn.Module):
             return _arranged(self)
-        path = library.find(self._given)
+        path = library.find(self.given)
         stamp = path.stat()
         return _arranged_file(replace(self, weights=path, tta=False), stamp.st_mtime_ns, stamp.st_size)
 
@@ -140,7 +142,7 @@ class NetworkMethod(PairwiseMethod):
             {
                 "name": self.name,
                 "weights": card.origin,
-                "weights_sha256": card.sha256 or _digest(self._given),
+                "weights_sha256": card.sha256 or digest(self.given),
                 "trained_times": card.trained_times,
                 "config": card.config,
                 "precision": self.precision,
@@ -158,6 +160,8 @@ class NetworkMethod(PairwiseMethod):
         for field, decision in card.decisions.items():
             settle = "" if decision.sure else f"; --{field.replace('_', '-')} settles it"
             notes.append(f"{field.replace('_', ' ').capitalize()} {_short(decision.value)}: {decision.why}{settle}.")
+        if self.precision == "float16" and device_of(self.device).type == "cpu":
+            notes.append("Few processors reckon in float16: it may take a hundred times as long here as bfloat16.")
         unknown = card.untrained(sorted(set(times)))
         if unknown:
             notes.append(
@@ -347,7 +351,7 @@ def _arranged_file(method: NetworkMethod, modified: int, size: int) -> nn.Module
 def _arranged(method: NetworkMethod) -> nn.Module:
     """Open the weights, and put tiles, precision and compilation around the parts of the network that they concern."""
     device = device_of(method.device)
-    network = _opened(method)
+    network = opened(method.architecture, method.given, method.overrides)
     if device.type == "cuda":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.to(device)
@@ -363,39 +367,6 @@ def _arranged(method: NetworkMethod) -> nn.Module:
         tile, margin, multiple = method.tile, method.margin, method.multiple
         wrap(network, method.tiled, lambda part: Tiled(part, tile=tile, margin=margin, multiple=multiple))
     return network
-
-
-def _opened(method: NetworkMethod) -> nn.Module:
-    """Return a network of our own, in evaluation mode and float32."""
-    given = method.weights
-    if isinstance(given, nn.Module):
-        return _copied(given, method)
-    with warnings.catch_warnings():
-        # What was decided, and how surely, is told by `cautions`, with every result.
-        warnings.simplefilter("ignore", library.WeightsWarning)
-        network = library.open(method.architecture, cast(Path, given), **method.overrides)
-    return network.requires_grad_(False)
-
-
-def _copied(given: nn.Module, method: NetworkMethod) -> nn.Module:
-    name = library.card_of(given).network
-    if name != method.architecture:
-        raise WeightsError(f"the network given is {name}, not {method.architecture}", remedy=f"use it with {name}")
-    if method.overrides:
-        raise UsageError(f"the network given has its own {', '.join(method.overrides)}", remedy="create it with others")
-    return copy.deepcopy(given).float().eval().requires_grad_(False)
-
-
-def _digest(weights: str | os.PathLike[str] | nn.Module) -> str:
-    """Return a hash of weights whose card knows none: of their file, or of the tensors of a network."""
-    if not isinstance(weights, nn.Module):
-        with library.find(weights).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    digest = hashlib.sha256()
-    for key, tensor in sorted(weights.state_dict().items()):
-        digest.update(f"{key} {tuple(tensor.shape)} ".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _short(value: Any) -> str:
