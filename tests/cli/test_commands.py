@@ -81,6 +81,9 @@ def test_trust_scores_all_methods_and_writes_a_page(echo_path, tmp_path, capsys)
     assert answer["report"] == str(page)
     assert "http://" not in page.read_text().replace("http://www.w3.org", "")
     assert main([*words, "--max-hidden", "8"]) == 5, "a report that exists is not replaced unasked"
+    written = page.stat().st_mtime_ns
+    assert main([*words, "--resume"]) == 0
+    assert page.stat().st_mtime_ns == written, "a finished report is left as it is"
 
 
 @pytest.mark.parametrize("length", [1, 2])

@@ -36,7 +36,7 @@ def nifti(magic: bytes = b"n+1\0", size: int = 348) -> bytes:
     ("name", "data", "kind"),
     [
         ("a.nii", nifti(), "NIfTI"),
-        ("a.nii.gz", gzip.compress(nifti() + bytes(3000)), "NIfTI"),
+        ("a.nii.gz", gzip.compress(nifti() + bytes(3000), mtime=0), "NIfTI"),
         ("a.mha", b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\n", "MetaImage"),
         ("b.mha", b"Comment = x\nNDims = 3\n", "MetaImage"),
         ("a.nrrd", b"NRRD0004\ntype: short\n", "NRRD"),

@@ -122,7 +122,11 @@ def interpolate_file(
             notes += _write_output(slow, output, config, writing, report)
         if store.found:
             notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
-        if not written:
+        if written:
+            # The side-car is written anew, and tells of frames only what was seen of them.
+            for k in range(len(slow)):
+                slow.frame(k)
+        else:
             _write_sidecar(place, plan, slow, notes, {})
         trust = _write_extras(slow, extras, config, writing, plan, notes, report)
         if extras:

@@ -50,6 +50,7 @@ class TrustOutcome:
     source: str
     report: Path | None = None
     summary: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     error: ScanweaveError | None = None
 
 
@@ -60,6 +61,7 @@ def trust_file(
     scoring: ScoreOptions | None = None,
     reading: ReadOptions | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> TrustOutcome:
     """Score one run and, if `output` is given, write the page.
@@ -69,6 +71,8 @@ def trust_file(
     """
     scoring, reading = scoring or ScoreOptions(), reading or ReadOptions()
     report = progress or (lambda what, done, total: None)
+    if output is not None and output.exists() and resume:
+        return TrustOutcome(str(run[0]), output, notes=("Finished by an earlier run; left as it is.",))
     if output is not None:
         check_output(output, [strip_dataset(path) for path in run], overwrite=overwrite)
     chosen, methods = _named(scoring)
@@ -114,6 +118,7 @@ def trust_many(
     scoring: ScoreOptions | None = None,
     reading: ReadOptions | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
 ) -> list[TrustOutcome]:
     """Score many runs; one that cannot be scored does not stop the others."""
@@ -123,7 +128,15 @@ def trust_many(
         pages = distinct(folder / f"{run[0].stem}.trust.html" for run in runs)
     for run, page in zip(runs, pages, strict=True):
         try:
-            outcome = trust_file(run, page, scoring=scoring, reading=reading, overwrite=overwrite, progress=progress)
+            outcome = trust_file(
+                run,
+                page,
+                scoring=scoring,
+                reading=reading,
+                overwrite=overwrite,
+                resume=resume,
+                progress=progress,
+            )
         except ScanweaveError as error:
             outcome = TrustOutcome(str(run[0]), error=error)
         outcomes.append(outcome)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.table import Table
@@ -16,7 +16,7 @@ from ..batch.trust import ScoreOptions, TrustOutcome, trust_file, trust_many
 from ..errors import UsageError
 from ..interpolation.config import NetworkOptions
 from ..interpolation.methods import DEFAULT_METHOD
-from .common import Inputs, Meter, Reading, Terminal, given, parse, print_json, split_lists
+from .common import CommonOptions, Inputs, Meter, Reading, Terminal, given, parse, print_json, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +57,10 @@ class Trust:
     network: NetworkOptions = NetworkOptions()
     reading: Reading = Reading()
 
-    overwrite: bool = False
-    """Replace a report that exists."""
+    common: CommonOptions = CommonOptions()
 
-    json: bool = False
-    """Print the scores as JSON."""
-
-    debug: bool = False
-    """Show the traceback of an error."""
+    seed: int = 0
+    """Seed of anything random; nothing here is."""
 
 
 def main(args: Sequence[str]) -> int:
@@ -74,8 +70,11 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"gaps {command.gaps} hold one below 2", remedy="a gap of 2 hides every other frame")
     reading = command.reading.options()
     runs = collect_runs(given(command.inputs), reading)
-    if len(runs) > 1 and command.output is not None and command.output.suffix:
-        raise UsageError(f"{len(runs)} reports cannot go into one file", path=command.output, remedy="give a folder")
+    output = command.output
+    if output is None and command.common.report:
+        output = Path(f"{runs[0][0].stem}.trust.html") if len(runs) == 1 else Path("trust")
+    if len(runs) > 1 and output is not None and output.suffix:
+        raise UsageError(f"{len(runs)} reports cannot go into one file", path=output, remedy="give a folder")
     scoring = ScoreOptions(
         methods=command.methods,
         chosen=command.method,
@@ -86,23 +85,16 @@ def main(args: Sequence[str]) -> int:
         interpolate_flow=command.interpolate_flow,
         duplicates=command.duplicates,
     )
-    with Meter(silent=command.json) as meter:
-        if len(runs) == 1:
-            outcomes = [
-                trust_file(
-                    runs[0],
-                    command.output,
-                    scoring=scoring,
-                    reading=reading,
-                    overwrite=command.overwrite,
-                    progress=meter,
-                )
-            ]
-        else:
-            outcomes = trust_many(
-                runs, command.output, scoring=scoring, reading=reading, overwrite=command.overwrite, progress=meter
-            )
-    if command.json:
+    with Meter(silent=command.common.json) as meter:
+        how: dict[str, Any] = {
+            "scoring": scoring,
+            "reading": reading,
+            "overwrite": command.common.overwrite,
+            "resume": command.common.resume,
+            "progress": meter,
+        }
+        outcomes = [trust_file(runs[0], output, **how)] if len(runs) == 1 else trust_many(runs, output, **how)
+    if command.common.json:
         print_json([_as_json(o) for o in outcomes] if len(runs) > 1 else _as_json(outcomes[0]))
     else:
         for outcome in outcomes:
@@ -124,9 +116,12 @@ def _print(outcome: TrustOutcome) -> None:
     if outcome.error is not None:
         print(f"scanweave: error: {outcome.error}", file=sys.stderr)
         return
-    for line in outcome.summary["verdict"]:
-        print(line)
-    _print_table(outcome)
+    for note in outcome.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if outcome.summary:
+        for line in outcome.summary["verdict"]:
+            print(line)
+        _print_table(outcome)
     if outcome.report is not None:
         print(f"  {outcome.report}")
 

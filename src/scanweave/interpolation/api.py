@@ -232,8 +232,10 @@ def _derivation(cine: Cine, method: Method, config: InterpolateConfig, regions: 
     described = method.describe()
     summary = (
         f"Temporal interpolation, {what}; method {method.name}; made frames are synthetic, acquired frames unchanged; "
-        f"region: {regions.basis}"
+        f"interpolated: {regions.in_words}"
     )
+    if "warp_convention" in described:
+        summary += f"; warp convention {described['warp_convention']}"
     if described.get("precision", "float32") != "float32":
         summary += f"; computed in {described['precision']}"
     if config.tta:

@@ -51,6 +51,15 @@ class RegionPlan:
     notes: tuple[str, ...] = ()
 
     @property
+    def in_words(self) -> str:
+        """What was interpolated, as headers and pages say it."""
+        return {
+            "tags": "the tissue that the region tags of the file state",
+            "data": "what moves in the pixels of the run",
+            "whole frame": "the whole frame",
+        }[self.basis]
+
+    @property
     def fraction(self) -> float:
         """Share of the frame that is interpolated."""
         return float(self.mask.mean())

@@ -45,11 +45,6 @@ OVERSTATED = (
     "Every number here is measured on frames that are further apart than those of the run itself: gap 2, the smallest "
     "that can be tested, overstates the error of frames made between neighbours (gap 1)."
 )
-_BASIS = {
-    "tags": "found from the region tags of the file",
-    "data": "found from the pixels",
-    "whole frame": "the whole frame",
-}
 _LIMITS = (
     ("Acquired frames only:", "strain, speckle tracking and time-to-peak must use acquired frames, never made ones."),
     ("Not evidence:", "a made frame shows what is plausible between two moments, not what happened between them. "
@@ -187,7 +182,7 @@ def _found(findings: Findings) -> list[Block]:
 def _done(findings: Findings) -> list[Block]:
     regions, result = findings.regions, findings.result
     facts = {"Method": findings.chosen} | _options(findings.method)
-    facts |= {"Interpolated": f"{regions.mask.mean():.0%} of the frame ({_BASIS[regions.basis]})"}
+    facts |= {"Interpolated": f"{regions.mask.mean():.0%} of the frame ({regions.in_words})"}
     blocks: list[Block] = [Facts(facts | _output(findings.made))]
     if regions.copied:
         rows = [[c.what, _between(c.rows), _between(c.columns), c.reason] for c in regions.copied]
