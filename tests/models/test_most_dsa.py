@@ -11,7 +11,8 @@ import torch.nn.functional as F
 
 from scanweave.errors import UsageError
 from scanweave.models import MostDsa, MostDsaConfig, create
-from scanweave.models.most_dsa import InteractionBlock, LambdaLayer, warp_features
+from scanweave.models.lambda_layer import LambdaLayer
+from scanweave.models.most_dsa import InteractionBlock, warp_features
 from scanweave.ops import backward_warp
 
 FLOW, IMAGE, FEATURE, LAMBDA = 5e-5, 1e-5, 5e-5, 2e-5

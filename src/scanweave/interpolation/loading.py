@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from .. import weights as library
+from .. import weights as catalogue
 from ..errors import UsageError, WeightsError
 
 Weights: TypeAlias = str | os.PathLike[str] | nn.Module
@@ -36,14 +36,14 @@ def opened(architecture: str, given: Weights, overrides: Mapping[str, Any]) -> n
     if isinstance(given, nn.Module):
         return _copied(architecture, given, overrides)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", library.WeightsWarning)
-        return library.open(architecture, given, **overrides).requires_grad_(False)
+        warnings.simplefilter("ignore", catalogue.WeightsWarning)
+        return catalogue.open(architecture, given, **overrides).requires_grad_(False)
 
 
 def digest(given: Weights) -> str:
     """Return the SHA-256 of a file of weights, or of the tensors of a network that never was one."""
     if not isinstance(given, nn.Module):
-        with library.find(given).open("rb") as stream:
+        with catalogue.find(given).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     found = hashlib.sha256()
     for key, tensor in sorted(given.state_dict().items()):
@@ -53,7 +53,7 @@ def digest(given: Weights) -> str:
 
 
 def _copied(architecture: str, given: nn.Module, overrides: Mapping[str, Any]) -> nn.Module:
-    name = library.card_of(given).network
+    name = catalogue.card_of(given).network
     if name != architecture:
         raise WeightsError(f"the network given is {name}, not {architecture}", remedy=f"use it with {name}")
     if overrides:

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .. import weights as library
+from .. import weights as catalogue
 from ..errors import UsageError, WeightsError
 from ..models import MostDsa, SuperSlomo
 from ..models.frames import each_time
@@ -131,13 +131,13 @@ class NetworkMethod(PairwiseMethod):
         """
         if isinstance(self.given, nn.Module):
             return _arranged(self)
-        path = library.find(self.given)
+        path = catalogue.find(self.given)
         stamp = path.stat()
         return _arranged_file(replace(self, weights=path, tta=False), stamp.st_mtime_ns, stamp.st_size)
 
     def describe(self) -> dict[str, Any]:
         """Return name, options that change the numbers, and where the weights come from."""
-        card = library.card_of(self.network)
+        card = catalogue.card_of(self.network)
         told: dict[str, Any] = plain(
             {
                 "name": self.name,
@@ -155,7 +155,7 @@ class NetworkMethod(PairwiseMethod):
 
     def cautions(self, times: Sequence[float]) -> list[str]:
         """Return what to know of frames made at `times`: what was decided of the weights, and times never trained."""
-        card = library.card_of(self.network)
+        card = catalogue.card_of(self.network)
         notes = []
         for field, decision in card.decisions.items():
             settle = "" if decision.sure else f"; --{field.replace('_', '-')} settles it"

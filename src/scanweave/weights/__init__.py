@@ -11,9 +11,9 @@ Example:
 from __future__ import annotations
 
 from .card import Card, Decision, WeightsWarning, card_of
+from .catalogue import find, home, listed, load, open_weights, save, try_out
+from .catalogue import open_weights as open
 from .containers import read_card, read_content
-from .library import find, home, listed, load, open_weights, save, try_out
-from .library import open_weights as open
 from .onnx import export_onnx
 from .published import LAYOUTS, Findings, examine, export_published, load_published
 
