@@ -13,7 +13,7 @@ import torch
 from scanweave import weights
 from scanweave.cine import Cine
 from scanweave.errors import ResourceError, UsageError, WeightsError
-from scanweave.interpolation.acceleration import Tiled, device_of
+from scanweave.interpolation.acceleration import Tiled, device_of, running
 from scanweave.interpolation.api import interpolate, named_method
 from scanweave.interpolation.augmentation import augmented
 from scanweave.interpolation.config import NetworkOptions
@@ -251,6 +251,22 @@ def test_options_that_cannot_be(small_dsa, options, error):
         create("most-dsa", **({"weights": small_dsa} | options)).describe()
 
 
+def test_kernels_lie_as_every_device_likes_them_best(method):
+    """Channels last, the three-dimensional kernels left alone: on a GPU the same call is made."""
+    kernels = [parameter for parameter in method.network.parameters() if parameter.ndim == 4 and parameter.shape[1] > 1]
+    assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
+
+
+def test_float32_is_float32_on_a_gpu_and_what_was_set_comes_back(monkeypatch):
+    for before in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+        with running():
+            assert not torch.backends.cudnn.allow_tf32
+        with pytest.raises(KeyError), running():
+            raise KeyError
+        assert torch.backends.cudnn.allow_tf32 == before
+
+
 def test_devices():
     assert device_of("cpu").type == "cpu"
     assert device_of("auto").type in ("cpu", "cuda", "mps")
@@ -327,6 +343,22 @@ def test_a_run_says_what_was_extrapolated(dsa_file):
     assert slow.records[1].method == "most-dsa+tta"
     assert slow.derivation.weights_sha256
     assert any("what is made at 0.25, 0.75 is extrapolated" in note for note in slow.notes)
+
+
+def test_a_report_says_what_was_extrapolated(dsa_file):
+    method = create("most-dsa", weights=dsa_file, device="cpu")
+    cine = run(32, 32, length=5)
+    trained = leave_one_out(cine, ["linear"], gaps=[2], chosen=method).notes
+    assert not any("extrapolated" in note for note in trained)
+    notes = leave_one_out(cine, ["linear"], gaps=[2, 4], chosen=method).notes
+    assert any("what is made at 0.25, 0.75 is extrapolated" in note for note in notes)
+
+
+def test_a_derived_run_tells_the_warp_convention(slomo):
+    slow = interpolate(
+        run(32, 32), factor=2, method=SuperSlomoMethod(weights=slomo("corner"), device="cpu"), confidence="off"
+    )
+    assert "warp convention corner" in slow.derivation.summary
 
 
 def test_untrained_weights_lose_to_the_baselines_and_it_is_said(ready_method):

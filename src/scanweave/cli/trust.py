@@ -116,7 +116,7 @@ def _print(outcome: TrustOutcome) -> None:
     if outcome.error is not None:
         print(f"scanweave: error: {outcome.error}", file=sys.stderr)
         return
-    for note in outcome.notes:
+    for note in (*outcome.notes, *outcome.summary.get("notes", ())):
         print(f"note: {note}", file=sys.stderr)
     if outcome.summary:
         for line in outcome.summary["verdict"]:

@@ -149,13 +149,13 @@ def finish(device: torch.device) -> None:
 
 @contextmanager
 def running() -> Iterator[None]:
-    """Run a network: no gradients, and what gives out is named.
+    """Run a network: no gradients, float32 in full, and what gives out is named.
 
     Raises:
         ResourceError: Memory gave out, or the compiler of PyTorch cannot compile here.
     """
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _full_float32():
             yield
     except MemoryError as error:
         raise _no_memory() from error
@@ -166,6 +166,17 @@ def running() -> Iterator[None]:
             reason = f"the network cannot be compiled here: {str(error).strip().splitlines()[0]}"
             raise ResourceError(reason, remedy="leave out --compile, or install a C++ compiler") from error
         raise
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
+    """Keep a GPU from rounding the factors of float32 convolutions to 10 bits, as PyTorch lets it do by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _no_memory() -> ResourceError:

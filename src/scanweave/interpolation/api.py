@@ -234,8 +234,9 @@ def _derivation(cine: Cine, method: Method, config: InterpolateConfig, regions: 
         f"Temporal interpolation, {what}; method {method.name}; made frames are synthetic, acquired frames unchanged; "
         f"interpolated: {regions.in_words}"
     )
-    if "warp_convention" in described:
-        summary += f"; warp convention {described['warp_convention']}"
+    convention = described.get("config", {}).get("warp_convention")
+    if convention is not None:
+        summary += f"; warp convention {convention}"
     if described.get("precision", "float32") != "float32":
         summary += f"; computed in {described['precision']}"
     if config.tta:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .. import weights as catalogue
 from ..errors import UsageError, WeightsError
-from ..models import MostDsa, SuperSlomo
+from ..models import MostDsa, SuperSlomo, channels_last
 from ..models.frames import each_time
 from ..models.super_slomo import Pair as SlomoPair
 from ..ops import WarpConvention, backward_warp, crop, pad, padding_to_multiple
@@ -352,9 +352,7 @@ def _arranged(method: NetworkMethod) -> nn.Module:
     """Open the weights, and put tiles, precision and compilation around the parts of the network that they concern."""
     device = device_of(method.device)
     network = opened(method.architecture, method.given, method.overrides)
-    if device.type == "cuda":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network.to(device)
+    channels_last(network).to(device)
     if method.precision != "float32":
         wrap(network, method.islands, Island)
     if method.compile:

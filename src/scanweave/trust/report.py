@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from ..cine import Cine
 from ..errors import InputError, UsageError
-from ..interpolation.methods import Method, create, ready
+from ..interpolation.methods import Cautious, Method, create, ready
 from ..interpolation.regions import RegionPlan, kept_inside, plan_regions
 from ..interpolation.timeline import surveyed
 from ..io.files import atomic_output
@@ -83,7 +84,7 @@ def leave_one_out(
     names = [method.name for method in wanted]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"methods {', '.join(names) or 'none'}", remedy="name at least one, and each once")
-    return core.leave_one_out(
+    result = core.leave_one_out(
         cine,
         {method.name: kept_inside(method, plan) for method in wanted},
         gaps=[int(gap) for gap in gaps],
@@ -93,6 +94,7 @@ def leave_one_out(
         max_hidden=max_hidden,
         progress=progress,
     )
+    return replace(result, notes=(*result.notes, *_cautions(wanted, gaps)))
 
 
 def trust_page(
@@ -132,6 +134,13 @@ def write_trust_report(path: Path, page: Page) -> None:
     html = render(page)
     with atomic_output(path) as target:
         target.write_text(html, encoding="utf-8")
+
+
+def _cautions(methods: Sequence[Method], gaps: Sequence[int]) -> list[str]:
+    """Return what the methods say of frames made at the times that `gaps` hide, each sentence once."""
+    times = sorted({k / gap for gap in map(int, gaps) for k in range(1, gap)})
+    said = [note for method in methods if isinstance(method, Cautious) for note in method.cautions(times)]
+    return list(dict.fromkeys(said))
 
 
 def _check(cine: Cine, gaps: Sequence[int]) -> None:
