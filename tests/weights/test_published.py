@@ -74,6 +74,15 @@ def test_loading_leaves_random_numbers_alone(dsa_file):
     assert torch.rand(1) == expected
 
 
+def test_tensors_of_a_mapping_stay_the_callers(dsa_state):
+    network = weights.load_published("most-dsa", dsa_state)
+    kept = {key: tensor.clone() for key, tensor in dsa_state.items()}
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(dsa_state[key], tensor) for key, tensor in kept.items())
+
+
 def test_export_is_in_the_authors_layout(most_dsa, same, tmp_path):
     path = weights.export_published("most-dsa", most_dsa, tmp_path / "Inf1.pkl")
     written = torch.load(path, weights_only=True)

@@ -110,7 +110,10 @@ def build(findings: Findings, *, path: Path | None = None) -> nn.Module:
         raise WeightsError(findings.problem, path=path, remedy=remedy)
     with _Undrawn():
         network = create(findings.card.network, **findings.card.config)
-    network.load_state_dict(findings.state, assign=True)
+    state = findings.state
+    if findings.kind == "mapping":  # the tensors are the caller's: what is done to the network must not reach them
+        state = {key: value.detach().to("cpu", copy=True) for key, value in state.items()}
+    network.load_state_dict(state, assign=True)
     network.requires_grad_(True)
     network.card = findings.card  # type: ignore[assignment]
     for field, decision in findings.card.decisions.items():
