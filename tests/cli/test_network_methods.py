@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from scanweave import weights
 from scanweave.cli import main
-from scanweave.models import MostDsa, MostDsaConfig
+from scanweave.models import MostDsa, MostDsaConfig, SuperSlomo
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,17 @@ def test_what_cannot_be(options, code, words, inf1, pair, tmp_path, capsys):
     assert words in said
     assert "Traceback" not in said
     assert not output.exists()
+
+
+def test_as_published_tells_what_was_decided_in_one_line_each(tmp_path, pair, capsys):
+    network = SuperSlomo()
+    bare = {"state_dictFC": network.flow.state_dict(), "state_dictAT": network.refine.state_dict()}
+    torch.save(bare, tmp_path / "bare.ckpt")
+    command = ["as-published", "super-slomo", *pair, "-o", str(tmp_path / "theirs"), "--factor", "2"]
+    assert main([*command, "--playback-fps", "30", "--weights", str(tmp_path / "bare.ckpt")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("scanweave: warning: ") for line in said) == 2
+    assert not any("WeightsWarning" in line for line in said)
 
 
 def test_listed_methods_say_which_need_weights(capsys):

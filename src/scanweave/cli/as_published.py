@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, cast
 
 import tyro
 
+from ..batch.inputs import Run
 from ..batch.published import write_most_dsa, write_slow_motion
 from .common import Inputs, Meter, Output, Reading, given, parse, print_json
+from .warned import weights_warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,23 +83,28 @@ def main(args: Sequence[str]) -> int:
         "overwrite": command.overwrite,
     }
     run = given(command.inputs)
-    if isinstance(command, Dsa):
-        written = write_most_dsa(run, command.output, inter_frames=command.inter_frames, **common)
-    else:
-        config = {"warp_convention": command.warp_convention, "mean": command.mean}
-        with Meter(silent=command.json) as meter:
-            written = write_slow_motion(
-                run,
-                command.output,
-                factor=command.factor,
-                playback_fps=command.playback_fps,
-                config={name: value for name, value in config.items() if value is not None},
-                progress=meter,
-                **common,
-            )
+    with weights_warnings():
+        if isinstance(command, Dsa):
+            written = write_most_dsa(run, command.output, inter_frames=command.inter_frames, **common)
+        else:
+            written = _slow_motion(run, command, common)
     if command.json:
         print_json({"outputs": written})
     else:
         for path in written:
             print(path)
     return 0
+
+
+def _slow_motion(run: Run, command: Echo, common: dict[str, Any]) -> tuple[Path, ...]:
+    config = {"warp_convention": command.warp_convention, "mean": command.mean}
+    with Meter(silent=command.json) as meter:
+        return write_slow_motion(
+            run,
+            command.output,
+            factor=command.factor,
+            playback_fps=command.playback_fps,
+            config={name: value for name, value in config.items() if value is not None},
+            progress=meter,
+            **common,
+        )

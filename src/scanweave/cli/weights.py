@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -17,6 +15,7 @@ from .. import weights
 from ..errors import ScanweaveError, UsageError
 from ..io.files import check_output
 from .common import Output, Terminal, given, parse, print_json
+from .warned import weights_warnings
 
 Files = tyro.conf.Positional[tuple[Path, ...]]
 File = tyro.conf.Positional[Path]
@@ -116,7 +115,7 @@ def main(args: Sequence[str]) -> int:
     """Run the command."""
     command = parse(cast(Any, Command), args, prog="weights")
     run: Callable[[Any], int] = _RUN[type(command)]
-    with _said(silent=isinstance(command, Info)):
+    with weights_warnings(silent=isinstance(command, Info)):
         return run(command)
 
 
@@ -263,17 +262,6 @@ def _export(command: Export) -> int:
 def _written(path: Path, command: _Every) -> int:
     print_json({"output": str(path)}) if command.json else print(f"wrote {path}")
     return 0
-
-
-@contextlib.contextmanager
-def _said(*, silent: bool) -> Iterator[None]:
-    """Print what is warned about weights as lines on standard error; `silent` where the answer says it itself."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("always", weights.WeightsWarning)
-        yield
-    for warning in [] if silent else caught:
-        print(f"scanweave: warning: {warning.message}", file=sys.stderr)
 
 
 _RUN: dict[type, Callable[[Any], int]] = {

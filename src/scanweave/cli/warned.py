@@ -1,0 +1,21 @@
+"""Warnings about weights, told as a command line tells things; apart, since it takes PyTorch to know them."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+
+from ..weights import WeightsWarning
+
+
+@contextlib.contextmanager
+def weights_warnings(*, silent: bool = False) -> Iterator[None]:
+    """Print what is warned about weights as lines on standard error; `silent` where the answer says it itself."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", WeightsWarning)
+        yield
+    for warning in [] if silent else caught:
+        print(f"scanweave: warning: {warning.message}", file=sys.stderr)
