@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
+from scanweave.cine import Cine
 from scanweave.errors import InputError, UsageError
+from scanweave.interpolation.api import interpolate
 from scanweave.interpolation.published import most_dsa_frames, slow_motion_frames
 from scanweave.models import SuperSlomo, SuperSlomoConfig
 from scanweave.models.super_slomo import ADOBE_MEAN, ECHO_MEAN
@@ -54,3 +58,42 @@ def test_what_the_programs_refuse_is_refused(most_dsa):
         list(slow_motion_frames([picture], network, 0))
     with pytest.raises(UsageError, match="1, 2 or 3"):
         most_dsa_frames(picture, picture, most_dsa, 4)
+
+
+class Still(SuperSlomo):
+    """In place of the network, where only sizes and counts matter: the first frame at every time."""
+
+    def __init__(self) -> None:
+        torch.nn.Module.__init__(self)
+        self.mean = torch.zeros(1, 3, 1, 1)
+        self.seen: list[tuple[int, int]] = []
+
+    def forward(self, frame0, frame1, times):
+        self.seen.append((frame0.shape[3], frame0.shape[2]))
+        return frame0.unsqueeze(1).expand(-1, len(times), -1, -1, -1)
+
+
+@pytest.fixture(scope="module")
+def rules(goldens):
+    return json.loads((goldens / "slowmo_echo" / "rules.json").read_text())
+
+
+def test_as_many_frames_as_published(rules):
+    for rule in rules["frame_counts"]:
+        pictures = [np.zeros((32, 32, 3), np.uint8)] * rule["frames"]
+        assert len(list(slow_motion_frames(pictures, Still(), rule["sf"]))) == rule["out"], rule
+        cine = Cine.from_array(np.zeros((rule["frames"], 8, 8), np.uint8), fps=30)
+        assert len(interpolate(cine, factor=rule["sf"], method="hold", confidence="off")) == rule["out"], rule
+
+
+def test_sizes_are_those_that_the_program_shrinks_to(rules):
+    for rule in rules["network_sizes"]:
+        columns, rows = rule["image"]
+        pictures, network = [np.zeros((rows, columns, 3), np.uint8)] * 2, Still()
+        if 0 in rule["network"]:
+            with pytest.raises(InputError, match="32"):
+                list(slow_motion_frames(pictures, network, 2))
+        else:
+            made = list(slow_motion_frames(pictures, network, 2))
+            assert network.seen == [tuple(rule["network"])]
+            assert made[1].shape == (rows, columns, 3)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from scanweave.errors import UsageError
-from scanweave.models import SuperSlomo, create
-from scanweave.models.super_slomo import Pair, UNet, flows_at
+from scanweave.models import SuperSlomo, SuperSlomoConfig, create
+from scanweave.models.super_slomo import Flows, Pair, UNet, flows_at
 
 TOLERANCE = 1e-4
 STAGES = ("down1", "down2", "down3", "down4", "down5", "up1", "up2", "up3", "up4", "up5")
@@ -162,3 +162,25 @@ def test_result_is_a_convex_combination(slomo, frames):
 def test_illegal_configs_are_refused(config):
     with pytest.raises(UsageError):
         create("super-slomo", **config)
+
+
+def test_coefficients_of_flows_and_frames_are_those_published(goldens):
+    """Unit flows and unit frames show each coefficient alone, at the times (index + 1) / 8 of training."""
+    rules = json.loads((goldens / "slowmo_echo" / "rules.json").read_text())
+    one, none = torch.ones(1, 2, 32, 32), torch.zeros(1, 2, 32, 32)
+    still = SuperSlomo(SuperSlomoConfig(warp_convention="exact"))
+    times = torch.arange(1, 8) / 8
+    frames = torch.zeros(1, 3, 32, 32)
+    columns = [
+        flow[:, 0, 0, 0]
+        for flow01, flow10 in ((one, none), (none, one))
+        for flow in flows_at(Pair(frames, frames, flow01, flow10), times)
+    ]
+    found = torch.stack([columns[0], columns[2], columns[1], columns[3]], dim=1)
+    np.testing.assert_allclose(found, rules["flow_coefficients"], atol=1e-7)
+    no_flow = torch.zeros(7, 2, 32, 32)
+    blend = still.blend(
+        Pair(frames, frames, none, none), times, Flows(no_flow, no_flow, torch.full((7, 1, 32, 32), 0.5))
+    )
+    share = blend.share_0[:, 0, 0, 0]
+    np.testing.assert_allclose(torch.stack([share, 1 - share], dim=1), rules["warp_coefficients"], atol=1e-7)
