@@ -105,6 +105,22 @@ def test_any_size_in_grey_and_colour(method, size):
         assert result.frames.max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("dtype", "levels"), [("uint16", (0, 4095)), ("uint16", (0, 65535)), ("int16", (-1024, 3071)), ("float32", (-5, 7))]
+)
+def test_any_depth_is_that_of_eight_bits_and_finer(method, dtype, levels):
+    coarse = run(32, 32)
+    low, high = levels
+    frames = np.stack([coarse.frame(0), coarse.frame(1)]) / 255 * (high - low) + low
+    deep = Cine.from_array((frames if dtype == "float32" else np.rint(frames)).astype(dtype), levels=levels, fps=30)
+    result = made(method, deep, [0.5]).frames
+    torch.testing.assert_close(result, made(method, coarse, [0.5]).frames, atol=0.02, rtol=0)
+    stored = deep.stored(result[0].numpy())
+    assert stored.dtype == dtype
+    assert low <= stored.min() <= stored.max() <= high
+    assert np.unique(stored).size > 300  # more than 8 bits could tell apart
+
+
 def test_grey_is_the_mean_of_what_three_equal_channels_give(method):
     grey = run(40, 40)
     coloured = Cine.from_array(np.repeat(np.stack([grey.frame(0), grey.frame(1)])[..., None], 3, axis=-1))

@@ -98,6 +98,16 @@ def test_intermediate_flows_visibility_and_warps(slomo, golden, frames, agree):
     agree(torch.logit(refined.visible_0), change[:, 4:], TOLERANCE)
 
 
+def test_intermediates_in_the_corner_convention(slomo, golden, frames, agree):
+    network, time = slomo("corner"), torch.tensor([0.25])
+    pair = network.encode(*frames)
+    to_0, to_1 = flows_at(pair, time)
+    refined = network.flows(pair, time)
+    agree(network.warp(pair.frame0, to_0), golden["corner_t0.2500_g0"], TOLERANCE)
+    change = torch.cat((refined.to_0 - to_0, refined.to_1 - to_1, torch.logit(refined.visible_0)), dim=1)
+    agree(change, golden["corner_t0.2500_intrp"], TOLERANCE)
+
+
 @pytest.mark.parametrize("convention", ["half_pixel", "corner"])
 def test_without_weights_it_is_a_blend_of_the_published_warp(convention, golden, frames, agree):
     network = create("super-slomo", warp_convention=convention).eval()

@@ -352,7 +352,9 @@ def _arranged(method: NetworkMethod) -> nn.Module:
     """Open the weights, and put tiles, precision and compilation around the parts of the network that they concern."""
     device = device_of(method.device)
     network = opened(method.architecture, method.given, method.overrides)
-    channels_last(network).to(device)
+    if device.type != "mps":  # which has got convolutions of that layout wrong in the past
+        channels_last(network)
+    network.to(device)
     if method.precision != "float32":
         wrap(network, method.islands, Island)
     if method.compile:
