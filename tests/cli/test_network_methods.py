@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
 
+import scanweave
 from scanweave import weights
 from scanweave.cli import main
 from scanweave.models import MostDsa, MostDsaConfig, SuperSlomo
@@ -94,3 +96,34 @@ def test_as_published_tells_what_was_decided_in_one_line_each(tmp_path, pair, ca
 def test_listed_methods_say_which_need_weights(capsys):
     assert main(["info", "--methods"]) == 0
     assert "super-slomo (needs --weights)" in capsys.readouterr().out
+
+
+@pytest.mark.reference
+def test_the_real_angiograms(reference, fill, tmp_path):
+    """The published pair, 1024 squared, through a narrow network: colour order, padding and size are the real ones."""
+    network = MostDsa(MostDsaConfig(width=4, depths=(1, 1, 1, 1), key=4, context=5))
+    network.load_state_dict(fill(network.state_dict()))
+    file = weights.export_published("most-dsa", network, tmp_path / "Inf1.pkl")
+    pair = [str(reference / "data" / "most_dsa" / f"DSA_{name}.png") for name in "ab"]
+    command = ["interpolate", *pair, "-o", str(tmp_path / "out"), "--inter-frames", "1", "--method", "most-dsa"]
+    assert main([*command, "--weights", str(file), "--confidence", "off"]) == 0
+    acquired, out = scanweave.read(pair), scanweave.read(tmp_path / "out")
+    assert len(out) == 3
+    assert out.shape == acquired.shape
+    assert np.array_equal(out.frame(0), acquired.frame(0))
+    assert np.array_equal(out.frame(2), acquired.frame(1))
+
+
+def test_the_real_echo(slomo, tmp_path):
+    """Three frames of pydicom's echo, as DICOM to DICOM; text and margins are copied, the rest is the network's."""
+    echo = scanweave.read(pydicom.examples.get_path("ybr_color")).select([7, 8, 9])
+    scanweave.write(echo, tmp_path / "echo.dcm")
+    file = weights.export_published("super-slomo", slomo("half_pixel"), tmp_path / "SuperSloMo39.ckpt")
+    command = ["interpolate", str(tmp_path / "echo.dcm"), "-o", str(tmp_path / "slow.dcm"), "--factor", "2"]
+    assert main([*command, "--method", "super-slomo", "--weights", str(file), "--confidence", "off"]) == 0
+    slow = scanweave.read(tmp_path / "slow.dcm")
+    assert len(slow) == 5
+    assert all(np.array_equal(slow.frame(2 * k), echo.frame(k)) for k in range(3))
+    told = pydicom.dcmread(tmp_path / "slow.dcm", stop_before_pixels=True).DerivationDescription
+    assert "super-slomo" in told
+    assert "warp convention half_pixel" in told
