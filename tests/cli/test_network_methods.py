@@ -93,6 +93,14 @@ def test_as_published_tells_what_was_decided_in_one_line_each(tmp_path, pair, ca
     assert not any("WeightsWarning" in line for line in said)
 
 
+@pytest.mark.parametrize("rate", ["0", "-5", "nan", "inf", "1e9"])
+def test_a_film_that_cannot_be_leaves_no_frames_either(rate, inf1, pair, tmp_path, capsys):
+    command = ["as-published", "super-slomo", *pair, "-o", str(tmp_path / "theirs"), "--factor", "2"]
+    assert main([*command, f"--playback-fps={rate}", "--weights", str(inf1)]) == 2
+    assert "cannot be played" in capsys.readouterr().err
+    assert not (tmp_path / "theirs").exists()
+
+
 def test_listed_methods_say_which_need_weights(capsys):
     assert main(["info", "--methods"]) == 0
     assert "super-slomo (needs --weights)" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .. import io, weights
 from ..cine import Cine, Source
-from ..errors import InputError
+from ..errors import InputError, UsageError
 from ..interpolation.published import most_dsa_frames, slow_motion_frames
 from ..io.files import atomic_output, check_output
 from ..models import MostDsa, SuperSlomo
@@ -64,8 +64,11 @@ def write_slow_motion(
     The film is FFV1 where theirs is FFVHUFF; both are lossless.
 
     Raises:
+        UsageError: A rate that is none.
         ScanweaveError: Whatever is wrong with input, weights or output.
     """
+    if not 0.001 <= playback_fps <= 1000:
+        raise UsageError(f"{playback_fps:g} frames per second cannot be played", remedy="give from 0.001 to 1000")
     clip = run[0].name if run[0].is_dir() else strip_dataset(run[0]).stem
     frames = folder / f"{clip}_Slomo_x{factor}"
     film = folder / f"{clip}_Slomo_x{factor}_fps{playback_fps:g}.mkv"
@@ -81,8 +84,8 @@ def write_slow_motion(
             io.write(Cine.from_array(picture[None]), target / f"{k:06d}.png")
             if progress:
                 progress("making frames as published", k + 1, count)
-    written = io.read(frames)
-    io.write(_at_rate(written, playback_fps), film, overwrite=overwrite, playback_fps=playback_fps)
+        # Before the folder gets its name: without a film there are no frames either.
+        io.write(_at_rate(io.read(target), playback_fps), film, overwrite=overwrite, playback_fps=playback_fps)
     return frames, film
 
 
