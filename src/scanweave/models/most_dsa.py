@@ -216,11 +216,9 @@ def warp_features(appearance: Sequence[Tensor], flow: Tensor, count: int) -> tup
     levels0: list[Tensor] = []
     levels1: list[Tensor] = []
     for features in appearance:
-        # Both frames at once: the sampler shares its work among cores by rows of the batch.
-        towards = torch.cat((flow[:, :2], flow[:, 2:]))
-        warped0, warped1 = _like(features, backward_warp(each_time(features, count), towards)).chunk(2)
-        levels0.append(warped0)
-        levels1.append(warped1)
+        features0, features1 = (each_time(half, count) for half in features.chunk(2))
+        levels0.append(_like(features, backward_warp(features0, flow[:, :2])))
+        levels1.append(_like(features, backward_warp(features1, flow[:, 2:])))
         flow = 0.5 * F.avg_pool2d(flow, 2)  # bilinear to half the size is the mean of 2 x 2
     return levels0, levels1
 
