@@ -112,9 +112,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="*", default=[], help="folders of runs")
     parser.add_argument("--max-hidden", type=int, default=64, help="hidden frames per run and gap")
-    parser.add_argument("--only", nargs="*", help="labels of the candidates to compare (linear is always there)")
-    arguments = parser.parse_args()
     methods = candidates()
+    parser.add_argument(
+        "--only", nargs="*", choices=list(methods), help="candidates to compare (linear is always there)"
+    )
+    arguments = parser.parse_args()
     if arguments.only:
         methods = {label: methods[label] for label in dict.fromkeys(["linear", *arguments.only])}
     started = time.perf_counter()

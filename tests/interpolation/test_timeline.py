@@ -13,7 +13,6 @@ from scanweave.errors import InputError, UsageError
 from scanweave.interpolation.timeline import (
     MOST_FRAMES,
     Slot,
-    decimate,
     exposure_share_saved,
     exposures_saved,
     schedule,
@@ -200,16 +199,6 @@ def test_a_run_of_one_picture_is_refused() -> None:
     cine = Cine.from_array(np.zeros((4, 2, 2), np.uint8), fps=10)
     with pytest.raises(InputError, match="all 4 frames are the same"):
         without_duplicates(cine, survey(cine))
-
-
-def test_decimation() -> None:
-    assert decimate(9, 4) == (0, 4, 8)
-    assert decimate(10, 4) == (0, 4, 8)
-    assert decimate(5, 1) == (0, 1, 2, 3, 4)
-    with pytest.raises(UsageError, match="every 4th of 4 frames leaves 1"):
-        decimate(4, 4)
-    with pytest.raises(UsageError, match="keep_every 0"):
-        decimate(4, 0)
 
 
 @pytest.mark.parametrize(("inter_frames", "percent"), [(1, 50), (2, 67), (3, 75)])

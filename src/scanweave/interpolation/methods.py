@@ -75,9 +75,6 @@ class Method(Protocol):
         """Return name, options and weights hash, JSON-able: the `method` entry of a plan."""
 
 
-Blend = Callable[[Tensor, Tensor, Tensor], Made]
-
-
 @dataclass(frozen=True)
 class PairwiseMethod:
     """Base of methods that look at nothing but the two frames; subclasses give `prepare_pair`.

@@ -238,26 +238,6 @@ def without_duplicates(cine: Cine, survey: Survey) -> Cine:
     return cine.select(kept).with_source(trim=trim, files=files)
 
 
-def decimate(length: int, keep_every: int) -> tuple[int, ...]:
-    """Return the frames that a scanner with `keep_every` times fewer exposures would have acquired.
-
-    Args:
-        length: Number of frames of the run.
-        keep_every: Keep frames 0, k, 2k, ...
-
-    Raises:
-        UsageError: Not a whole number from 1, or fewer than two frames would stay.
-    """
-    step = _whole(keep_every, "keep_every", least=1)
-    kept = tuple(range(0, length, step))
-    if len(kept) < 2:
-        raise UsageError(
-            f"keeping every {_ordinal(step)} of {length} frames leaves {len(kept)}",
-            remedy=f"keep at least every {_ordinal(max(length - 1, 1))}",
-        )
-    return kept
-
-
 def exposure_share_saved(keep_every: int) -> float:
     """Return the share of exposures saved if only every `keep_every`-th frame is acquired: 1/2, 2/3, 3/4 for 2, 3, 4.
 

@@ -182,7 +182,7 @@ def _found(findings: Findings) -> list[Block]:
 def _done(findings: Findings) -> list[Block]:
     regions, result = findings.regions, findings.result
     facts = {"Method": findings.chosen} | _options(findings.method)
-    facts |= {"Interpolated": f"{regions.mask.mean():.0%} of the frame ({regions.in_words})"}
+    facts |= {"Interpolated": f"{regions.fraction:.0%} of the frame ({regions.in_words})"}
     blocks: list[Block] = [Facts(facts | _output(findings.made))]
     if regions.copied:
         rows = [[c.what, _between(c.rows), _between(c.columns), c.reason] for c in regions.copied]
