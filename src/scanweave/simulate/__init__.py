@@ -1,0 +1,1 @@
+"""Ground truth from nothing: motion, contrast, speckle, and the frames between with them."""

@@ -1,0 +1,6 @@
+"""One training engine for every recipe."""
+
+from .recipe import Batch, Horizon, Recipe, Update
+from .samples import Drawn, Sample, Samples
+
+__all__ = ["Batch", "Drawn", "Horizon", "Recipe", "Sample", "Samples", "Update"]
