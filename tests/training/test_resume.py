@@ -1,0 +1,179 @@
+"""A training that was stopped ends as one that was not; what cannot go on is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scanweave.errors import InputError, Interrupted, OutputError, UsageError
+from scanweave.training.checkpoints import Checkpoints
+
+HERE = Path(__file__).parent
+
+
+def start(script: str, *words: object, **options) -> subprocess.CompletedProcess:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(HERE / script), *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, **options)
+
+
+def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+
+
+@pytest.mark.parametrize(("name", "seed"), [("dropout", 0), ("gan", 1)])
+def test_a_killed_run_ends_with_the_same_weights(tmp_path, state_of, events_of, name, seed):
+    done = start("killed.py", name, tmp_path, 6, seed)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["killed"] >= 2
+    assert_same(state_of(tmp_path / "killed"), state_of(tmp_path / "whole"))
+    whole, killed = (events_of(tmp_path / run) for run in ("whole", "killed"))
+    assert [event for event in killed if event["event"] not in ("start", "resume")] == whole[1:]
+    assert not list((tmp_path / "killed" / "checkpoints").glob(".*"))
+
+
+def test_a_run_killed_while_saving_goes_on_from_the_checkpoint_before(toys, fit, state_of, tmp_path):
+    fit(toys.Regression(), name="whole", steps=6)
+    fit(toys.Regression(), steps=4, checkpoint_every=1, keep_last=9)
+    folder = tmp_path / "run" / "checkpoints"
+    newest = folder / "step_0000004.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    part = folder / ".step_0000005.safetensors.abc.part"
+    part.mkdir()
+    (part / "step_0000005.safetensors").write_bytes(b"half")
+    fit(toys.Regression(), steps=6, resume=True)
+    assert_same(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+    assert not part.exists()
+
+
+def test_a_run_asked_to_stop_saves_first_and_goes_on(toys, fit, state_of, tmp_path):
+    class Stopped(toys.Regression):
+        def updates(self, batch, step):
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield from super().updates(batch, step)
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted, match="after step 4"):
+        fit(Stopped(), steps=6)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [4]
+    fit(toys.Regression(), steps=6, resume=True)
+    fit(toys.Regression(), name="whole", steps=6)
+    assert_same(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+
+
+def test_a_full_disk_ends_with_an_output_error_and_earlier_checkpoints(tmp_path, toys):
+    script = (
+        "import resource, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import toys\n"
+        "from scanweave.training import TrainingConfig, train\n"
+        "from scanweave.errors import OutputError\n"
+        "class Filling(toys.Regression):\n"
+        "    def updates(self, batch, step):\n"
+        "        if step == 3: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        "        yield from super().updates(batch, step)\n"
+        "config = TrainingConfig(steps=9, checkpoint_every=2, device='cpu')\n"
+        "try: train(Filling(width=2000), config, Path(sys.argv[2]))\n"
+        "except OutputError as error: print(error); sys.exit(error.exit_code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(HERE), str(tmp_path / "run")], capture_output=True, text=True
+    )
+    assert done.returncode == 5, done.stderr
+    assert "step_0000004.safetensors: cannot be written" in done.stdout
+    assert "free some space" in done.stdout
+    folder = tmp_path / "run" / "checkpoints"
+    assert [file.name for file in folder.iterdir()] == ["step_0000002.safetensors"]
+    assert Checkpoints(folder).newest()[0] == 2
+
+
+def test_another_configuration_is_refused_by_the_names_that_differ(toys, fit):
+    fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 1.0}})
+    with pytest.raises(UsageError, match=r"training.batch: 4 there, 8 now; training.seed.*recipe.loss.style") as stop:
+        fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 2.0}}, resume=True, batch=8, seed=1, steps=9)
+    assert "crop" not in str(stop.value)
+    with pytest.raises(UsageError, match=r"method.samples: 40 there, 41 now"):
+        fit(toys.Regression(toys.Numbers(41)), settings={"crop": 8, "loss": {"style": 1.0}}, resume=True)
+    with pytest.raises(UsageError, match="has taken 3 steps"):
+        fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 1.0}}, resume=True, steps=2)
+
+
+def test_another_network_or_other_fixed_weights_are_refused(toys, fit):
+    fit(toys.Regression())
+    with pytest.raises(UsageError, match="of another network"):
+        fit(toys.Regression(width=9), resume=True)
+    other = toys.Regression()
+    other.fixed.weight.zero_()
+    with pytest.raises(UsageError, match="other weights of the fixed fixed"):
+        fit(other, resume=True)
+
+
+def test_what_leaves_the_steps_as_they_are_may_differ(toys, fit, state_of, tmp_path):
+    fit(toys.Regression(), steps=3)
+    fit(toys.Regression(), steps=6, resume=True, workers=1, log_every=1, keep_last=5, accumulate=1)
+    fit(toys.Regression(), name="whole", steps=6)
+    assert_same(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+
+
+def test_a_training_is_not_written_over_unasked(toys, fit, tmp_path):
+    fit(toys.Regression())
+    with pytest.raises(OutputError, match="--resume to go on with it, or --overwrite"):
+        fit(toys.Regression())
+    fit(toys.Regression(), overwrite=True, seed=5, steps=2)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [2]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(OutputError, match="holds no training"):
+        fit(toys.Regression(), name="mine", overwrite=True)
+
+
+def test_a_finished_run_resumed_takes_no_step(toys, fit):
+    fit(toys.Regression())
+    recipe = toys.Regression()
+    outcome = fit(recipe, resume=True)
+    assert (outcome.steps, recipe.seen) == (3, [])
+    assert [path.name for path in outcome.files] == ["best.json", "final.json"]
+
+
+def test_the_newest_and_the_best_checkpoints_stay(toys, fit, tmp_path):
+    class Scored(toys.Regression):
+        def validate(self, batch):
+            scores = {2: 5.0, 4: 1.0, 6: 3.0, 8: 4.0, 10: float("nan")}
+            return {"error": torch.full((1,), scores[len(self.seen)])}
+
+    outcome = fit(Scored(), steps=10, checkpoint_every=1, validate_every=2, picture_every=99)
+    assert outcome.best == (1.0, 4)
+    assert Checkpoints(tmp_path / "run" / "checkpoints").steps() == [4, 9, 10]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "step_0000001.safetensors").write_bytes(b"something else")
+    with pytest.raises(InputError, match="no sound checkpoint"):
+        Checkpoints(tmp_path).load(1)
+    assert Checkpoints(tmp_path).newest() is None
+
+
+def test_a_checkpoint_gives_back_exactly_what_it_was_given(tmp_path):
+    weight = torch.arange(6.0).reshape(2, 3)
+    state = {
+        "a": {0: weight, 1: weight[0], "t": weight.T},
+        "b": (1, 2.5, None, [True, "x", ()]),
+        "c": torch.tensor(3, dtype=torch.int64),
+        "d": torch.zeros(0),
+        "pi": 0.1 + 0.2,
+    }
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(7, state)
+    loaded = checkpoints.load(7)
+    assert loaded["b"] == state["b"]
+    assert loaded["pi"] == state["pi"]
+    assert all(torch.equal(loaded["a"][key], tensor) for key, tensor in state["a"].items())
+    assert (loaded["c"].dtype, loaded["d"].shape) == (torch.int64, (0,))
