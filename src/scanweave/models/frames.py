@@ -42,6 +42,20 @@ def times_like(times: Sequence[float] | Tensor, frame: Tensor) -> Tensor:
     return vector
 
 
+def times_of_pairs(times: Sequence[float] | Tensor, frame: Tensor) -> Tensor:
+    """Return `times` as :func:`times_like` does, or as one row for each pair where they come so, ``(B, N)``.
+
+    Raises:
+        ValueError: No time, neither one row of them nor one for each pair.
+    """
+    table = torch.as_tensor(times, dtype=frame.dtype, device=frame.device)
+    if table.ndim != 2:
+        return times_like(table, frame)
+    if table.shape[0] != frame.shape[0] or table.shape[1] == 0:
+        raise ValueError(f"times {tuple(table.shape)} are not one row for each of {frame.shape[0]} pairs")
+    return table
+
+
 def each_time(once: Tensor, count: int) -> Tensor:
     """Repeat what was computed once per pair for each of `count` times: ``(B, ...)`` to ``(B * count, ...)``.
 

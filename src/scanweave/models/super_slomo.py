@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..ops.warp import WarpConvention, WarpPadding, backward_warp
-from .frames import by_pair, check_pair, each_time, times_like
+from .frames import by_pair, check_pair, each_time, times_of_pairs
 
 ECHO_MEAN = (0.186, 0.184, 0.206)
 """Mean red, green and blue that the published echo program subtracts by default."""
@@ -123,7 +123,7 @@ class SuperSlomo(nn.Module):
         Args:
             frame0: First frame, ``(B, 3, H, W)``, red, green, blue in [0, 1]; sides multiples of 32.
             frame1: Second frame.
-            times: N times between 0 (first frame) and 1 (second).
+            times: N times between 0 (first frame) and 1 (second), for all pairs or, ``(B, N)``, each pair's own.
 
         Returns:
             ``(B, N, 3, H, W)``, in [0, 1] up to rounding where frames are, and not clamped.
@@ -142,24 +142,24 @@ class SuperSlomo(nn.Module):
 
     def decode(self, pair: Pair, times: Sequence[float] | Tensor) -> Tensor:
         """Interpolate at `times` what :meth:`encode` gave; all times run as one batch."""
-        t = times_like(times, pair.frame0)
+        t = times_of_pairs(times, pair.frame0)
         blend = self.blend(pair, t, self.flows(pair, t))
         made = blend.share_0 * blend.warped_0 + (1 - blend.share_0) * blend.warped_1
-        return by_pair(made + self.mean, t.shape[0])
+        return by_pair(made + self.mean, t.shape[-1])
 
     def blend(self, pair: Pair, times: Sequence[float] | Tensor, flows: Flows) -> Blend:
         """Return what the frames at `times` are mixed of, given the flows there (equation 5)."""
-        t = times_like(times, pair.frame0)
+        t = times_of_pairs(times, pair.frame0)
         weight0 = (1 - _column(t, pair)) * flows.visible_0
         weight1 = _column(t, pair) * (1 - flows.visible_0)
-        frame0, frame1 = each_time(pair.frame0, t.shape[0]), each_time(pair.frame1, t.shape[0])
+        frame0, frame1 = each_time(pair.frame0, t.shape[-1]), each_time(pair.frame1, t.shape[-1])
         return Blend(self.warp(frame0, flows.to_0), self.warp(frame1, flows.to_1), weight0 / (weight0 + weight1))
 
     def flows(self, pair: Pair, times: Sequence[float] | Tensor) -> Flows:
         """Return the refined flows and the visibility at `times`, without the frames they make."""
-        t = times_like(times, pair.frame0)
+        t = times_of_pairs(times, pair.frame0)
         to_0, to_1 = flows_at(pair, t)
-        frame0, frame1, flow01, flow10 = (each_time(item, t.shape[0]) for item in pair)
+        frame0, frame1, flow01, flow10 = (each_time(item, t.shape[-1]) for item in pair)
         warped0, warped1 = self.warp(frame0, to_0), self.warp(frame1, to_1)
         stacked = torch.cat((frame0, frame1, flow01, flow10, to_1, to_0, warped1, warped0), dim=1)
         change_0, change_1, logit = self.refine(stacked).split((2, 2, 1), dim=1)
@@ -174,7 +174,7 @@ class SuperSlomo(nn.Module):
 def flows_at(pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
     """Return the flows from `times` to the first and to the second frame, motion taken as linear (equation 4)."""
     t = _column(times, pair)
-    flow01, flow10 = each_time(pair.flow01, times.shape[0]), each_time(pair.flow10, times.shape[0])
+    flow01, flow10 = each_time(pair.flow01, times.shape[-1]), each_time(pair.flow10, times.shape[-1])
     to_0 = -t * (1 - t) * flow01 + t**2 * flow10
     to_1 = (1 - t) ** 2 * flow01 - t * (1 - t) * flow10
     return to_0, to_1
@@ -182,7 +182,7 @@ def flows_at(pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
 
 def _column(times: Tensor, pair: Pair) -> Tensor:
     """Return `times` for each pair as ``(T, 1, 1, 1)``."""
-    return times.repeat(pair.frame0.shape[0]).view(-1, 1, 1, 1)
+    return times.expand(pair.frame0.shape[0], times.shape[-1]).reshape(-1, 1, 1, 1)
 
 
 class UNet(nn.Module):

@@ -111,7 +111,7 @@ def pack(network: nn.Module, card: Card) -> Packed:
     told = {key: value for key, value in card.training.items() if key in _HISTORY or key == _ECHO_ONLY}
     moment = timestamp(told) or datetime.datetime.now().replace(microsecond=0)
     content = {**_HISTORY, **told, "timestamp": moment}
-    if not card.training and tuple(card.config["mean"]) == ECHO_MEAN:
+    if not told and tuple(card.config["mean"]) == ECHO_MEAN:
         content[_ECHO_ONLY] = []
     for part, ours in PARTS.items():
         state = network.get_submodule(ours).state_dict()
