@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
+from ..ops.memory import keep_freed_memory
 from .most_dsa import MostDsa, MostDsaConfig
 from .super_slomo import SuperSlomo, SuperSlomoConfig
 
@@ -51,6 +52,8 @@ NETWORKS = {
 def create(name: str, **config: object) -> nn.Module:
     """Make a published network with fresh weights, in training mode.
 
+    From then on the process keeps the memory of freed tensors for the next (`scanweave.ops.memory`).
+
     Args:
         name: A name in :data:`NETWORKS`.
         **config: Fields of its config dataclass.
@@ -69,6 +72,7 @@ def create(name: str, **config: object) -> nn.Module:
     unknown = sorted(set(config) - set(options))
     if unknown:
         raise UsageError(f"{name} has no option {', '.join(unknown)}", remedy=f"it has: {', '.join(options)}")
+    keep_freed_memory()
     return network.module(network.config(**config))
 
 

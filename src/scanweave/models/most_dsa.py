@@ -395,14 +395,15 @@ class Refiner(nn.Module):
             levels0: Features of frame 0, warped, four levels.
             levels1: Features of frame 1, alike.
         """
-        s0 = self.down0(torch.cat((stacked, levels0[0], levels1[0]), dim=1))
-        s1 = self.down1(torch.cat((s0, levels0[1], levels1[1]), dim=1))
-        s2 = self.down2(torch.cat((s1, levels0[2], levels1[2]), dim=1))
-        s3 = self.down3(torch.cat((s2, levels0[3], levels1[3]), dim=1))
-        x = self.up0(torch.cat((s3, self.supple(levels0[3]), self.supple(levels1[3])), dim=1))
-        x = self.up1(torch.cat((x, s2), dim=1))
-        x = self.up2(torch.cat((x, s1), dim=1))
-        x = self.up3(torch.cat((x, s0), dim=1))
+        s0 = self.down0(stacked, levels0[0], levels1[0])
+        s1 = self.down1(s0, levels0[1], levels1[1])
+        s2 = self.down2(s1, levels0[2], levels1[2])
+        s3 = self.down3(s2, levels0[3], levels1[3])
+        x = self.up0(s3, self.supple(levels0[3]), self.supple(levels1[3]))
+        x = self.up1(x, s2)
+        x = self.up2(x, s1)
+        del s1, s2, s3  # what comes now is the peak of memory
+        x = self.up3(x, s0)
         return torch.sigmoid(self.conv(x))
 
 
@@ -411,12 +412,23 @@ class Down(nn.Module):
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.conv1 = _conv_prelu(channels_in, channels_out, stride=2)
+        self.conv1 = Joining(*_conv_prelu(channels_in, channels_out, stride=2))
         self.conv2 = _conv_prelu(channels_out, channels_out)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, channels_in, h, w)`` to ``(B, channels_out, h / 2, w / 2)``."""
-        out: Tensor = self.conv2(self.conv1(x))
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Map parts of `channels_in` channels in all, ``(B, ..., h, w)``, to ``(B, channels_out, h / 2, w / 2)``."""
+        out: Tensor = self.conv2(self.conv1(*parts))
+        return out
+
+
+class Joining(nn.Sequential):
+    """A convolution of joined maps, then its activation, for which the joined maps are no longer kept in memory."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Map ``(B, ..., h, w)``, joined by channels."""
+        conv, activation = self
+        x = conv(torch.cat(parts, dim=1))
+        out: Tensor = activation(x)
         return out
 
 
@@ -437,5 +449,5 @@ def _conv_prelu(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.S
     return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1), nn.PReLU(channels_out))
 
 
-def _up(channels_in: int, channels_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1), nn.PReLU(channels_out))
+def _up(channels_in: int, channels_out: int) -> Joining:
+    return Joining(nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1), nn.PReLU(channels_out))

@@ -1,0 +1,38 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys, resource
+import torch
+from scanweave.ops.memory import keep_freed_memory
+kept = keep_freed_memory()
+torch.ones(1 << 24)  # 64 MiB, freed at once
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(4):
+    torch.ones(1 << 23)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def outcome(**environment: str) -> tuple[bool, int]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")} | environment
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, env=environment, timeout=120
+    )
+    kept, faults = run.stdout.split()
+    return kept == "True", int(faults)
+
+
+@pytest.mark.skipif(not os.confstr("CS_GNU_LIBC_VERSION"), reason="another C library")
+def test_a_freed_tensor_leaves_its_pages_to_the_next() -> None:
+    kept, faults = outcome()
+    assert kept
+    assert faults < outcome(SCANWEAVE_KEEP_MEMORY="0")[1] / 4
+
+
+@pytest.mark.parametrize("environment", [{"SCANWEAVE_KEEP_MEMORY": "0"}, {"MALLOC_MMAP_MAX_": "65536"}])
+def test_what_the_user_chose_stands(environment: dict[str, str]) -> None:
+    assert outcome(**environment)[0] is False
