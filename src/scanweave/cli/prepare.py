@@ -1,0 +1,138 @@
+"""``scanweave prepare interpolation INPUT... -o OUTPUT`` and ``scanweave prepare check SET``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import tyro
+
+from ..batch.gathering import SetInputs
+from ..batch.preparation import PrepareOutcome, prepare_set
+from ..batch.prepare_options import PrepareOptions
+from ..interpolation.checking import check_set
+from .common import Inputs, Meter, Output, Reading, parse, print_json, split_lists
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interpolation:
+    """Make a training set for interpolation: clips without repeats and cuts, split by patient, with a manifest.
+
+    INPUT is files and folders as for `scanweave interpolate`; a folder of many runs gives each of them. A folder that
+    holds train_Dicoms and test_Dicoms states who trains and who tests, as do --train and --test. The manifest holds
+    hashes, times and splits; no name or path of a patient. Research use only.
+    """
+
+    output: Output
+    """Folder to make."""
+
+    inputs: Inputs = ()
+    """Files or folders, to be split by patient."""
+
+    train: tuple[Path, ...] = ()
+    """Files or folders to train on, in place of INPUT and together with --test."""
+
+    test: tuple[Path, ...] = ()
+    """Files or folders to test on."""
+
+    make: PrepareOptions = field(default_factory=PrepareOptions)
+    reading: Reading = field(default_factory=Reading)
+
+    overwrite: bool = False
+    """Replace a set that exists; an input is never overwritten."""
+
+    resume: bool = False
+    """Go on with a preparation that was interrupted; its clips lie in OUTPUT.partial/."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Verify a training set, ours or in a published layout: every frame, its hash, sizes, times, and leakage."""
+
+    set: tyro.conf.Positional[Path]
+    """Folder of the set."""
+
+    layout: Literal["auto", "scanweave", "most-dsa", "super-slomo"] = "auto"
+    """How it lies there; auto looks."""
+
+    lists: Path | None = None
+    """Layout most-dsa: folder of TrainList.txt and TestList.txt; by default the set."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+Command = (
+    Annotated[Interpolation, tyro.conf.subcommand("interpolation")] | Annotated[Check, tyro.conf.subcommand("check")]
+)
+
+
+def main(args: Sequence[str]) -> int:
+    """Run the command."""
+    command = parse(cast(Any, Command), split_lists(args, "--split"), prog="prepare")
+    return _check(command) if isinstance(command, Check) else _interpolation(command)
+
+
+def _interpolation(command: Interpolation) -> int:
+    with Meter(silent=command.json) as meter:
+        outcome = prepare_set(
+            SetInputs(command.inputs, command.train, command.test),
+            command.output,
+            command.make,
+            reading=command.reading.options(),
+            overwrite=command.overwrite,
+            resume=command.resume,
+            progress=meter,
+        )
+    if command.json:
+        print_json(outcome)
+    else:
+        _print(outcome)
+    return 0
+
+
+def _print(outcome: PrepareOutcome) -> None:
+    for note in outcome.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for rule in outcome.rules:
+        print(rule)
+    for split, clips in outcome.clips.items():
+        print(f"  {split}: {clips} clips of {outcome.patients[split]} patients")
+    print(f"  {outcome.output}: {outcome.frames} frames")
+
+
+def _check(command: Check) -> int:
+    with Meter(silent=command.json) as meter:
+        found = check_set(
+            command.set,
+            layout=command.layout,
+            lists=command.lists,
+            progress=lambda done, total: meter("checking clips", done, total),
+        )
+    if command.json:
+        print_json(found)
+    else:
+        for name, value in found.items():
+            print(f"{name}: {_told(value)}")
+        print("sound")
+    return 0
+
+
+def _told(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {count}" for name, count in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "not stated" if value is None else str(value)
