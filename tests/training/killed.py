@@ -2,7 +2,8 @@
 
     python killed.py NAME FOLDER KILLS SEED
 
-One process imports everything; each training is a fork of it. Says how often it was killed, as JSON.
+One process imports everything; each training is a fork of it. Says how often a kill cut a
+checkpoint short, as JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch.utils.tensorboard  # noqa: F401
 from toys import RECIPES
 
 from scanweave.training import TrainingConfig, train
+from scanweave.training.checkpoints import Checkpoints
 
 CONFIG = TrainingConfig(
     steps=40, batch=4, checkpoint_every=1, validate_every=7, log_every=3, picture_every=1000, device="cpu"
@@ -42,26 +44,30 @@ def child(name: str, output: Path) -> int:
         os._exit(code)
 
 
+def wait_for(checkpoints: Checkpoints, step: int) -> None:
+    """Wait until `step` is reached."""
+    while max(checkpoints.steps(), default=0) < step:
+        time.sleep(0.001)
+
+
 def main() -> None:
     name, folder, kills, seed = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-    began = time.monotonic()
     _, status = os.waitpid(child(name, folder / "whole"), 0)
     assert status == 0
-    whole = time.monotonic() - began
     generator = random.Random(seed)
-    killed = saving = 0
-    status = -1
-    while status != 0:
+    checkpoints = Checkpoints(folder / "killed" / "checkpoints")
+    saving = 0
+    for _ in range(kills):
+        reached = max(checkpoints.steps(), default=0)
         number = child(name, folder / "killed")
-        if killed < kills:
-            # soon enough that a few kills are needed, late enough that each run gets somewhere
-            time.sleep(generator.uniform(0, 0.6 * whole))
-            os.kill(number, signal.SIGKILL)
+        wait_for(checkpoints, reached + generator.randint(0, (CONFIG.steps - 1) // kills - 1))
+        time.sleep(generator.uniform(0, 0.01))
+        os.kill(number, signal.SIGKILL)
         _, status = os.waitpid(number, 0)
-        assert os.WIFSIGNALED(status) or status == 0
-        killed += status != 0
-        saving += any((folder / "killed" / "checkpoints").glob(".step_*.part"))
-    print(json.dumps({"killed": killed, "while_saving": saving}))
+        saving += any(checkpoints.folder.glob(".step_*.part"))
+    _, status = os.waitpid(child(name, folder / "killed"), 0)
+    assert status == 0
+    print(json.dumps({"left_over": saving}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -66,8 +67,8 @@ class Reading:
         return ReadOptions(as_=self.as_, series=self.series, source_fps=self.source_fps)
 
 
-def parse(kind: type[Parsed], args: Sequence[str], *, prog: str) -> Parsed:
-    """Parse `args` into the dataclass `kind`; its docstrings are the help.
+def parse(kind: type[Parsed], args: Sequence[str], *, prog: str, markers: Sequence[Any] = MARKERS) -> Parsed:
+    """Parse `args` into the dataclass `kind`; its docstrings are the help, and `markers` tyro's.
 
     Raises:
         UsageError: They do not parse.
@@ -76,7 +77,7 @@ def parse(kind: type[Parsed], args: Sequence[str], *, prog: str) -> Parsed:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, prog=f"scanweave {prog}", args=list(args), config=MARKERS)
+            return tyro.cli(kind, prog=f"scanweave {prog}", args=list(args), config=tuple(markers))
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -88,7 +89,10 @@ def _gist(panel: str) -> str:
     lines = [line.strip(" │╭╮╰╯") for line in panel.splitlines()]
     parts = [list(part) for rule, part in groupby(lines[1:], key=_is_rule) if not rule]
     about = parts[0] if parts else lines
-    return " ".join(takewhile(lambda line: line != "Got errors:", about)).strip().rstrip(".") or "wrong options"
+    said = " ".join(takewhile(lambda line: line != "Got errors:", about))
+    # what pydantic adds for programmers
+    said = re.sub(r"\[type=.*?\]|For further information visit \S+", "", said)
+    return " ".join(said.split()).rstrip(".") or "wrong options"
 
 
 def _is_rule(line: str) -> bool:
