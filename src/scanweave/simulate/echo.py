@@ -14,7 +14,7 @@ from pydantic import Field
 from .motion import Contraction, Motion, Rigid, draw_ripple
 from .overlay import Mark, Sector, draw_marks, marked
 from .params import Params, Point, Range, new_seed, stream, uniform
-from .speckle import log_compressed, scattering, speckle
+from .speckle import Speckle, log_compressed, scattering
 from .textures import clouds
 from .warping import sampled
 
@@ -132,7 +132,7 @@ class EchoParams(Params):
             pulse=(depth * float(generator.uniform(0.0028, 0.0045)), float(generator.uniform(0.008, 0.014))),
             dynamic_range=uniform(config.dynamic_range, generator=generator),
             noise=10 ** (uniform(config.noise, generator=generator) / 20),
-            gain=float(10 ** generator.uniform(0.6, 1.0)),
+            gain=float(10 ** generator.uniform(0.7, 1.1)),
             marks=draw_marks(config.size, count=int(generator.integers(config.marks + 1)), generator=generator),
         )
 
@@ -140,12 +140,7 @@ class EchoParams(Params):
         """Return what makes the frame of a time, with noise or without; what does not move is made once."""
         grid = _BeamGrid(self.sector)
         pulse = (self.pulse[0] / grid.depth_step, self.pulse[1] / grid.angle_step)
-        field = speckle(
-            grid.shape,
-            pulse=pulse,
-            decorrelation_time=self.decorrelation_time,
-            generator=stream(self.seed, "speckle"),
-        )
+        field = Speckle(grid.shape, pulse=pulse, decorrelation_time=self.decorrelation_time, seed=self.seed)
         tissue = _tissue(self)
         seen = self.sector.mask(self.size)
         distance, angle = self.sector.polar(np.arange(self.size[1]), np.arange(self.size[0])[:, None])

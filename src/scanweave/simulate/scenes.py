@@ -72,7 +72,7 @@ def parse(params: Mapping[str, Any]) -> SceneParams:
     Raises:
         InputError: Not what was drawn.
     """
-    name = params.get("scene")
+    name = params.get("scene") if isinstance(params, Mapping) else None
     if name not in _PARAMS:
         raise InputError(f"no scene is named {name!r}", remedy=f"known are {', '.join(_PARAMS)}")
     return _PARAMS[name].from_json(params)
