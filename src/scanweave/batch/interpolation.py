@@ -16,6 +16,7 @@ from ..interpolation.api import Progress, interpolate_as, named_method, playback
 from ..interpolation.augmentation import augmented
 from ..interpolation.config import InterpolateConfig
 from ..interpolation.interpolated import InterpolatedCine
+from ..io.ahead import reading_ahead
 from ..io.files import atomic_output, check_output
 from ..io.video import write_pictures
 from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
@@ -116,21 +117,22 @@ def interpolate_file(
     cine = reading.read(run)
     store = PartialStore(place, plan, resume=writing.resume, overwrite=writing.overwrite)
     try:
-        slow = interpolate_as(cine, config, method=method, store=store, progress=report)
-        notes = list(slow.notes)
-        if not written:
-            notes += _write_output(slow, output, config, writing, report)
-        if store.found:
-            notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
-        if written:
-            # The side-car is written anew, and tells of frames only what was seen of them.
-            for k in range(len(slow)):
-                slow.frame(k)
-        else:
-            _write_sidecar(place, plan, slow, notes, {})
-        trust = _write_extras(slow, extras, config, writing, plan, notes, report)
-        if extras:
-            _write_sidecar(place, plan, slow, notes, trust)
+        with reading_ahead(cine) as acquired:
+            slow = interpolate_as(acquired, config, method=method, store=store, progress=report)
+            notes = list(slow.notes)
+            if not written:
+                notes += _write_output(slow, output, config, writing, report)
+            if store.found:
+                notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
+            if written:
+                # The side-car is written anew, and tells of frames only what was seen of them.
+                for k in range(len(slow)):
+                    slow.frame(k)
+            else:
+                _write_sidecar(place, plan, slow, notes, {})
+            trust = _write_extras(slow, extras, config, writing, plan, notes, report)
+            if extras:
+                _write_sidecar(place, plan, slow, notes, trust)
     except KeyboardInterrupt as stop:
         raise _interrupted(store) from stop
     except BaseException:
@@ -190,15 +192,16 @@ def _written_as(writing: WriteOptions) -> dict[str, Any]:
 def _write_output(
     slow: InterpolatedCine, output: Path, config: InterpolateConfig, writing: WriteOptions, report: Progress
 ) -> tuple[str, ...]:
-    return io.write(
-        slow,
-        output,
-        overwrite=writing.overwrite,
-        playback_fps=config.playback_fps,
-        single_frames=writing.single_frames,
-        mark_synthetic=writing.mark_synthetic,
-        progress=lambda done: report("making and writing frames", done, len(slow)),
-    )
+    with reading_ahead(slow) as made_ahead:
+        return io.write(
+            made_ahead,
+            output,
+            overwrite=writing.overwrite,
+            playback_fps=config.playback_fps,
+            single_frames=writing.single_frames,
+            mark_synthetic=writing.mark_synthetic,
+            progress=lambda done: report("making and writing frames", done, len(slow)),
+        )
 
 
 def _extra_outputs(place: Path, config: InterpolateConfig, writing: WriteOptions) -> dict[str, Path]:
