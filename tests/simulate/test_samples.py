@@ -71,7 +71,7 @@ def test_json_replays_a_sample():
 
 
 def test_gaps_scenes_and_direction_are_drawn_as_configured():
-    pairs = source(gap=(2.0, 3.0), reverse=1.0, scenes={"echo": EchoConfig(frame_rate=(50, 50))})
+    pairs = source(gap=(2.0, 3.0), reverse=1.0, echo=EchoConfig(frame_rate=(50, 50)))
     generator = np.random.default_rng(3)
     seen = []
     for index in range(40):
@@ -88,7 +88,7 @@ def test_gaps_scenes_and_direction_are_drawn_as_configured():
 
 
 def test_colour_stills_stay_colour_and_grey_is_repeated():
-    colour = source(mix={"still": 1.0}, scenes={"still": StillConfig(marks=0)})
+    colour = source(mix={"still": 1.0}, still=StillConfig(marks=0))
     frame = colour.make(colour.draw(0, generator=np.random.default_rng(0)))["frame0"]
     assert not torch.equal(frame[0], frame[1])
     grey = source(mix={"echo": 1.0})
@@ -102,7 +102,6 @@ def test_colour_stills_stay_colour_and_grey_is_repeated():
         ({"mix": {"cartoon": 1.0}}, "no scene is named 'cartoon'"),
         ({"mix": {}}, "no scene"),
         ({"mix": {"echo": -1.0}}, "no scene"),
-        ({"scenes": {"echo": StillConfig()}}, "cannot be configured"),
         ({"length": 0}, "cannot be made"),
         ({"size": (8, 8)}, "cannot be made"),
         ({"times": ()}, "do not lie"),

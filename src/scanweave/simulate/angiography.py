@@ -52,13 +52,13 @@ class AngiographyConfig:
     size: tuple[int, int] = (256, 256)
     subtracted: float = 0.6
     coronary: float = 0.5
-    frame_rate: Range = (4.0, 15.0)
+    frame_rate: Range = (3.0, 15.0)
     radius: Range = (0.01, 0.024)
     length: Range = (0.28, 0.5)
     crossing_time: Range = (0.08, 0.5)
     bolus_peak: Range = (0.4, 1.6)
-    contrast: Range = (0.5, 1.5)
-    squeeze: Range = (0.1, 0.5)
+    contrast: Range = (0.6, 1.8)
+    squeeze: Range = (0.15, 0.7)
     heart_rate: Range = (0.8, 1.6)
     strain: Range = (0.1, 0.4)
     sway: Range = (0.0, 0.08)
@@ -133,8 +133,9 @@ class AngiographyParams(Params):
             size=config.size,
             seed=new_seed(generator),
             frame_interval=1 / uniform(config.frame_rate, generator=generator),
-            start=0.1 * peak,
-            duration=3 * peak,
+            start=0.15 * peak,
+            # Most of the change: filling, passage, and the start of washing out.
+            duration=2.2 * peak,
             subtracted=subtracted,
             trees=trees,
             catheter=_draw_catheter(config, trees[0], speed, generator) if coronary else None,
@@ -144,7 +145,7 @@ class AngiographyParams(Params):
             sway=uniform(config.sway, generator=generator) * float(generator.choice((-1, 1))),
             thickness=float(generator.uniform(0.2, 0.6)),
             level=float(generator.uniform(0.6, 0.85) if subtracted else generator.uniform(0.75, 1.0)),
-            gain=float(generator.uniform(0.35, 0.8) if subtracted else generator.uniform(0.6, 1.0)),
+            gain=float(generator.uniform(0.4, 0.9) if subtracted else generator.uniform(0.6, 1.0)),
             photons=uniform(config.photons, generator=generator),
             scatter=uniform(config.scatter, generator=generator),
             shutter=_draw_shutter(config, generator) if generator.random() < config.shutter else None,
@@ -228,7 +229,7 @@ def _draw_motion(config: AngiographyConfig, drift: Rigid, *, coronary: bool, gen
     height, width = config.size
     side = min(config.size)
     if not coronary:
-        return Motion(ripple=_ripple(config, 0.4, generator), rigid=drift)
+        return Motion(ripple=_ripple(config, 0.8, generator), rigid=drift)
     radius = side * generator.uniform(0.22, 0.4)
     heart = Contraction(
         centre=(width * float(generator.uniform(0.4, 0.6)), height * float(generator.uniform(0.4, 0.6))),

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError, UsageError
+from .angiography import AngiographyConfig
+from .echo import EchoConfig
 from .params import Range, uniform
 from .scenes import SCENES, Images, SceneConfig, as_stills, draw, parse, render
+from .still import StillConfig
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,9 @@ class PairsConfig:
         random_times: How many targets, where times are random; they increase.
         gap: Frame intervals between the two frames, least and greatest; not only whole ones.
         mix: Weight of each scene; a scene that is left out is not drawn.
-        scenes: Configurations of scenes that differ from their defaults.
+        angiography: What is drawn of that scene.
+        echo: What is drawn of that scene.
+        still: What is drawn of that scene.
         noisy_targets: Whether targets too have the noise of acquisition, which nobody can predict.
         reverse: Chance that time runs backwards.
     """
@@ -38,7 +43,9 @@ class PairsConfig:
     random_times: int = 1
     gap: Range = (1.0, 4.0)
     mix: Mapping[str, float] = field(default_factory=lambda: {"angiography": 1.0, "echo": 1.0})
-    scenes: Mapping[str, SceneConfig] = field(default_factory=dict)
+    angiography: AngiographyConfig = AngiographyConfig()
+    echo: EchoConfig = EchoConfig()
+    still: StillConfig = StillConfig()
     noisy_targets: bool = False
     reverse: float = 0.0
 
@@ -65,7 +72,11 @@ class SimulatedPairs:
         self._names = sorted(config.mix)
         weights = np.array([config.mix[name] for name in self._names], dtype=np.float64)
         self._chances = weights / weights.sum()
-        self._scenes = {name: _sized(config.scenes.get(name, SCENES[name]()), config.size) for name in self._names}
+        self._scenes: dict[str, SceneConfig] = {
+            "angiography": replace(config.angiography, size=config.size),
+            "echo": replace(config.echo, size=config.size),
+            "still": replace(config.still, size=config.size),
+        }
 
     def __len__(self) -> int:
         return self.config.length
@@ -120,21 +131,14 @@ def _as_rgb(frames: NDArray[np.float32]) -> Tensor:
     return tensor.permute(0, 3, 1, 2).contiguous()
 
 
-def _sized(config: SceneConfig, size: tuple[int, int]) -> SceneConfig:
-    return replace(config, size=size)
-
-
 def _check(config: PairsConfig, images: Images) -> None:
-    unknown = sorted({*config.mix, *config.scenes} - set(SCENES))
+    unknown = sorted(set(config.mix) - set(SCENES))
     if unknown:
         raise UsageError(f"no scene is named {unknown[0]!r}", remedy=f"known are {', '.join(SCENES)}")
     if not config.mix or min(config.mix.values()) < 0 or sum(config.mix.values()) <= 0:
         raise UsageError("the mix has no scene", remedy="give at least one scene a positive weight")
     if "still" in config.mix and not images:
         raise InputError("no still images to move", remedy="give at least one, or leave the scene out of the mix")
-    for name, scene in config.scenes.items():
-        if not isinstance(scene, SCENES[name]):
-            raise UsageError(f"the scene {name!r} cannot be configured by a {type(scene).__name__}")
     if config.length < 1 or min(config.size) < 16:
         raise UsageError(
             f"{config.length} samples of {config.size} pixels cannot be made",
