@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from .manifest import Layout, Manifest
+from .manifest import SPLITS, Layout, Manifest
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,8 @@ class TrainingSet:
     @cached_property
     def splits(self) -> dict[str, int]:
         """How many clips each split has."""
-        counts: dict[str, int] = {}
-        for clip in self.clips:
-            counts[clip.split] = counts.get(clip.split, 0) + 1
-        return counts
+        counts = Counter(clip.split for clip in self.clips)
+        return {split: counts[split] for split in (*SPLITS, "") if counts[split]}
 
     def of(self, split: str) -> tuple[Clip, ...]:
         """Return the clips of `split`; all, where the set is one split by itself.

@@ -54,10 +54,7 @@ def two_beats(cine: Cine) -> tuple[range, str | None]:
     if duration is not None:
         first, stop = (int(round(waves[k] * 1000, 6) / (duration * 1000) * count) for k in (1, 3))
     elif cine.time_unit == "s":
-        shown = np.searchsorted(cine.times, [waves[1] + 1e-9, waves[3] + 1e-9], side="right") - 1
-        first, stop = (int(frame) for frame in shown)
-        if waves[3] > cine.times[-1] + float(np.diff(cine.times).mean() if count > 1 else 0):
-            stop = count + 1  # beyond the last frame
+        first, stop = (_shown_at(waves[k], cine) for k in (1, 3))
     else:
         return whole, "The file states R waves but no frame times; the whole run was taken."
     if not 0 <= first < min(stop, count):
@@ -65,6 +62,14 @@ def two_beats(cine: Cine) -> tuple[range, str | None]:
     if stop > count:
         return range(first, count), "The fourth R wave lies beyond the last frame; the second beat is cut short."
     return range(first, stop), None
+
+
+def _shown_at(time: float, cine: Cine) -> int:
+    """Return the frame shown at `time`; a number beyond the last frame where the run is over by then."""
+    usual = float(np.diff(cine.times).mean()) if len(cine) > 1 else 0.0
+    if time > cine.times[-1] + usual:
+        return len(cine) + 1
+    return int(np.searchsorted(cine.times, time + 1e-9, side="right")) - 1
 
 
 def _effective_duration(cine: Cine) -> float | None:
@@ -114,7 +119,7 @@ def cropped(cine: Cine, box: Box) -> Cine:
     if box == (0, rows, 0, columns):
         return cine
     shape = (box.bottom - box.top, box.right - box.left, *cine.shape[2:])
-    inside = (slice(max(box.top, 0), box.bottom), slice(max(box.left, 0), box.right))
+    inside = (slice(max(box.top, 0), max(box.bottom, 0)), slice(max(box.left, 0), max(box.right, 0)))
     black = np.asarray(cine.levels[0]).astype(cine.dtype)
 
     def load(i: int) -> NDArray[Any]:
@@ -122,6 +127,8 @@ def cropped(cine: Cine, box: Box) -> Cine:
         if part.shape == shape:
             return part
         frame = np.full(shape, black)
+        if not part.size:
+            return frame
         top, left = max(-box.top, 0), max(-box.left, 0)
         frame[top : top + part.shape[0], left : left + part.shape[1]] = part
         return frame

@@ -88,6 +88,9 @@ class DataConfig:
     multiple: int = 32
     """pad: both sides become multiples of this."""
 
+    limit: int | None = None
+    """At most so many samples per epoch, spread evenly over all: for validation on large sets."""
+
     def __post_init__(self) -> None:
         """Refuse values out of range.
 
@@ -97,6 +100,8 @@ class DataConfig:
         for name in ("inter_frames", "stride", "candidates", "multiple"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is below 1")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit {self.limit} is below 1")
         for name in ("reversal", "gain"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} {getattr(self, name)} is not between 0 and 1")
@@ -124,21 +129,23 @@ class ClipSamples:
         sampler: Which frames.
         transform: How they are cut and turned.
         source: The set.
+        limit: At most so many samples, spread evenly over all.
     """
 
     sampler: Sampler
     transform: Transform
     source: TrainingSet
+    limit: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {clip.name: clip for clip in self.sampler.clips})
 
     def __len__(self) -> int:
-        return len(self.sampler)
+        return len(self.sampler) if self.limit is None else min(self.limit, len(self.sampler))
 
     def draw(self, index: int, *, generator: np.random.Generator) -> Drawn:
         """Return what decides sample `index`: its clip, frames and times, and how they are cut and turned."""
-        picked = self.sampler.pick(index, generator)
+        picked = self.sampler.pick(index * len(self.sampler) // len(self), generator)
         return {
             "clip": picked.clip.name,
             "frames": [picked.outer[0], *picked.middle, picked.outer[1]],
@@ -195,7 +202,7 @@ def open_samples(config: DataConfig) -> Samples:
             path=config.path,
             remedy="choose an augmentation that crops or pads, or prepare the set with one width and height",
         )
-    return ClipSamples(_sampler(config, clips, whole), transform, whole)
+    return ClipSamples(_sampler(config, clips, whole), transform, whole, config.limit)
 
 
 def _sampler(config: DataConfig, clips: Sequence[Clip], whole: TrainingSet) -> Sampler:
