@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -66,8 +67,8 @@ def test_our_cosine_rises_then_falls_to_a_tenth_over_the_real_length(steps, warm
     rates = [rate.at(step, horizon) for step in range(steps + 1)]
     top = min(warm_up, steps)
     assert rates[0] > 0
-    assert all(a <= b for a, b in zip(rates[:top], rates[1:top], strict=False))
-    assert all(a >= b for a, b in zip(rates[top:], rates[top + 1 :], strict=False))
+    assert all(a <= b for a, b in pairwise(rates[:top]))
+    assert all(a >= b for a, b in pairwise(rates[top:]))
     assert max(rates) <= base * (1 + 1e-12)
     if warm_up < steps:
         assert rates[-1] == pytest.approx(base / 10)
