@@ -16,6 +16,7 @@ from scanweave.interpolation.most_dsa_recipe import MostDsaRecipe, MostDsaRecipe
 from scanweave.interpolation.pair_recipe import BEST_PSNR
 from scanweave.interpolation.schedules import LearningRate, Weight
 from scanweave.models import MostDsaConfig
+from scanweave.plan import fingerprint
 from scanweave.training import Horizon
 
 TINY = MostDsaConfig(width=4, depths=(1, 1, 1, 1), heads=2, key=4, context=3, mlp_ratio=1)
@@ -76,6 +77,7 @@ def test_a_step_is_that_of_the_published_program(golden, golden_batch, goldens, 
     """Loss, gradients and, after the step, weights and running statistics: one pass of the encoder for their two."""
     file = goldens / "most_dsa" / "vgg_layout_tiny.mat"
     recipe = recipe_of(network=MostDsaConfig(), perceptual="vgg", vgg=file)
+    assert recipe.describe()["vgg_sha256"] == fingerprint(file).sha256
     recipe.network.load_state_dict(most_dsa.state_dict())
     step = (epoch - 1) * EPOCH
     (update,) = recipe.updates(golden_batch, step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,15 @@ from pydantic import TypeAdapter
 
 import scanweave.interpolation
 from scanweave.errors import UsageError
+from scanweave.interpolation.data import DataConfig
 from scanweave.interpolation.recipe import RECIPES
-from scanweave.interpolation.sources import SimulationConfig, SourceConfig, open_sources, trained_between
+from scanweave.interpolation.sources import (
+    SimulationConfig,
+    SourceConfig,
+    manifest_sha256,
+    open_sources,
+    trained_between,
+)
 from scanweave.training import Horizon, TrainingConfig
 from scanweave.training.loading import load
 from scanweave.training.order import validation_draw
@@ -99,6 +107,16 @@ def test_simulated_samples_are_what_recipes_take():
     recipe.begin(Horizon(10, 2, 2))
     (update,) = recipe.updates(batch, 0)
     assert update.loss.isfinite()
+
+
+def test_a_training_set_is_known_by_its_manifest(tmp_path):
+    def told(**options):
+        return manifest_sha256(SourceConfig(data=DataConfig(path=tmp_path), **options))
+
+    assert told() is None
+    (tmp_path / "manifest.json").write_text("{}")
+    assert told() == hashlib.sha256(b"{}").hexdigest()
+    assert told(source="simulation") is None
 
 
 def test_simulated_targets_lie_on_the_grid_asked_for():

@@ -120,36 +120,32 @@ def test_sizes_that_the_network_cannot_take_are_refused_by_name(plain):
         assert plain.validate(odd)["psnr"].shape == (1,)
 
 
-def test_fresh_weights_warp_exactly_and_given_ones_as_they_were_trained(tmp_path):
-    assert recipe_of().network.config.warp_convention == "exact"
-    recipe = recipe_of(
-        warp_convention="corner",
-        mean=ADOBE_MEAN,
-        data=DataConfig(sampling="super-slomo-train", augmentation="super-slomo"),
-    )
-    with pytest.warns(weights.WeightsWarning, match="cannot tell warp_convention"):
-        ours, _ = recipe.export(tmp_path, "final")
-    again = recipe_of(start=str(ours))
-    assert (again.network.config.warp_convention, again.network.config.mean) == ("corner", ADOBE_MEAN)
-    assert recipe_of(start=str(ours), mean=ECHO_MEAN).network.config.mean == ECHO_MEAN
-    assert weights.read_card(ours).trained_times == tuple(k / 8 for k in range(1, 8))
+def test_fresh_weights_warp_exactly_by_default():
+    config = recipe_of().network.config
+    assert (config.warp_convention, config.mean) == ("exact", ECHO_MEAN)
 
 
-def test_exported_weights_load_in_the_authors_layout_and_give_the_same_frames(batch, slomo_state, tmp_path, recwarn):
-    recipe = recipe_of(warp_convention="half_pixel", rate=LearningRate(strategy="constant", base=1e-4))
+def test_exported_weights_load_in_both_layouts_and_training_goes_on_from_them(batch, slomo_state, tmp_path, recwarn):
+    data = DataConfig(sampling="super-slomo-train", augmentation="super-slomo")
+    rate = LearningRate(strategy="constant", base=1e-4)
+    recipe = recipe_of(warp_convention="half_pixel", rate=rate, data=data)
     recipe.network.load_state_dict(slomo_state)
     for step in range(2):
         (update,) = recipe.updates(batch, step)
         update.loss.backward()
         recipe.optimizers()["super-slomo"].step()
-    _, theirs = recipe.export(tmp_path, "final")
-    assert not [warning for warning in recwarn if issubclass(warning.category, weights.WeightsWarning)]
+    ours, theirs = recipe.export(tmp_path, "final")
     loaded = weights.load_published("super-slomo", theirs)
+    assert not [warning for warning in recwarn if issubclass(warning.category, weights.WeightsWarning)]
     recipe.network.eval()
     with torch.no_grad():
         pair = batch["frame0"], batch["frame1"], [0.5]
         assert torch.equal(loaded(*pair), recipe.network(*pair))
-    assert set(torch.load(theirs, weights_only=False)) >= {"state_dictFC", "state_dictAT", "valSSIM", "timestamp"}
+    assert set(weights.card_of(loaded).training) >= {"epoch", "learningRate", "valSSIM", "timestamp"}
+    again = recipe_of(start=str(ours), mean=ADOBE_MEAN)
+    assert (again.network.config.warp_convention, again.network.config.mean) == ("half_pixel", ADOBE_MEAN)
+    assert torch.equal(again.network.flow.conv1.weight, recipe.network.flow.conv1.weight)
+    assert weights.read_card(ours).trained_times == tuple(k / 8 for k in range(1, 8))
 
 
 def test_the_flow_network_rests_during_the_first_steps():

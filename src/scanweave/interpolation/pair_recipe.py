@@ -24,7 +24,7 @@ from ..training.samples import Samples
 from ..weights.card import Card, config_of
 from ..weights.vgg import VggFile, read_vgg
 from .schedules import LearningRate
-from .sources import SourceConfig, trained_between
+from .sources import SourceConfig, manifest_sha256, trained_between
 
 BEST_PSNR = 100.0
 """What equal images score, in dB: infinity would hide every other sample in a mean."""
@@ -213,7 +213,7 @@ class PairRecipe(Recipe):
         row = (first["frame0"][0], first["targets"][0, middle], made[0, middle], first["frame1"][0])
         margin = row[0].new_ones(*row[0].shape[:-1], _MARGIN)
         joined = [piece for picture in row for piece in (margin, picture.to(margin).clamp(0, 1))][1:]
-        return {"frame0, truth, made, frame1": torch.cat(joined, dim=-1)}
+        return {"frame0_truth_made_frame1": torch.cat(joined, dim=-1)}
 
     def export(self, directory: Path, stem: str) -> Sequence[Path]:
         """Write the weights as safetensors with a card, and in their authors' layout.
@@ -242,8 +242,13 @@ class PairRecipe(Recipe):
         )
 
     def describe(self) -> Mapping[str, Any]:
-        """Return where the weights started, and what they were trained on."""
-        return {"started_from": self._origin, "trained_on": self.config.trained_on, "vgg_sha256": self._vgg_sha256}
+        """Return where the weights started, and what they are trained on and by."""
+        return {
+            "started_from": self._origin,
+            "trained_on": self.config.trained_on,
+            "manifest_sha256": manifest_sha256(self.config),
+            "vgg_sha256": self._vgg_sha256,
+        }
 
     def _require_legal(self, batch: Batch) -> None:
         frames, targets, times = batch["frame0"], batch["targets"], batch["times"]

@@ -8,9 +8,11 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from ..plan import fingerprint
 from ..simulate.samples import PairsConfig, SimulatedPairs
 from ..training.samples import Samples
 from .data import DataConfig, open_samples
+from .manifest import NAME as MANIFEST
 
 _BETWEEN = {"super-slomo-train": 7, "super-slomo-validation": 7, "triplets": 1}  # of samplings with one grid of times
 
@@ -109,6 +111,14 @@ def open_sources(config: SourceConfig) -> tuple[Samples, Samples | None]:
         return open_samples(config.data), None
     validation = replace(config.validation, path=config.validation.path or config.data.path)
     return open_samples(config.data), open_samples(validation)
+
+
+def manifest_sha256(config: SourceConfig) -> str | None:
+    """Return the hash of the training set's manifest, which holds those of its frames; None where there is none."""
+    path = config.data.path
+    if config.source == "simulation" or path is None or not (path / MANIFEST).is_file():
+        return None
+    return fingerprint(path / MANIFEST).sha256
 
 
 def trained_between(config: SourceConfig) -> int | None:
