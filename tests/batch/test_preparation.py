@@ -187,6 +187,24 @@ def test_two_beats_are_taken_where_the_file_states_them(tmp_path, blobs, dicom_r
     assert any("no R waves" in note and "without.dcm" in note for note in outcome.notes)
 
 
+def test_published_layouts_hold_even_times_unless_asked(tmp_path, blobs, dicom_run):
+    gaps = [0.0, *[20.0] * 6, 40.0, *[20.0] * 4]
+    frames = blobs(12, 0)
+    vector = {"FrameTimeVector": gaps, "FrameIncrementPointer": 0x00181065, "FrameTime": None}
+    run = dicom_run(tmp_path / "run.dcm", frames, patient="A", **vector)
+
+    def indices(**options: object) -> list[list[int]]:
+        prepare_set(SetInputs((run,)), tmp_path / "set", PrepareOptions(split=(1, 0, 0), **options), overwrite=True)
+        return [[frame.index for frame in clip.frames] for clip in Manifest.read(tmp_path / "set").clips]
+
+    assert indices(layout="most-dsa", inter_frames=3) == [[0, 1, 2, 3, 4], [7, 8, 9, 10, 11]]
+    assert indices(layout="most-dsa", inter_frames=3, stride=5) == [[0, 1, 2, 3, 4], [7, 8, 9, 10, 11]]
+    echo = {"layout": "super-slomo", "width": 64, "height": 48}
+    assert indices(**echo, allow_uneven=True) == [list(range(12))]
+    with pytest.raises(InputError, match="long enough"):
+        indices(**echo)
+
+
 def test_clips_of_several_sizes_are_refused_where_the_layout_needs_one(tmp_path, blobs, dicom_run):
     dicom_run(tmp_path / "in/a.dcm", blobs(12, 0), patient="A")
     dicom_run(tmp_path / "in/b.dcm", blobs(12, 1, size=(40, 64)), patient="B")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,14 @@ def test_draws_are_a_function_of_the_generator_alone(tmp_path):
     one, two = (samples.draw(3, generator=np.random.default_rng(8)) for _ in range(2))
     assert one == two
     assert one != samples.draw(3, generator=np.random.default_rng(9))
+
+
+def test_samples_travel_to_other_processes(tmp_path):
+    root = _write_clips(tmp_path / "set", {f"train/{k}": _noise(4, k) for k in range(2)})
+    samples = open_samples(DataConfig(path=root, sampling="windows", augmentation="none"))
+    copy = pickle.loads(pickle.dumps(samples))
+    drawn = samples.draw(3, generator=np.random.default_rng(0))
+    assert copy.make(drawn)["frame1"].equal(samples.make(drawn)["frame1"])
 
 
 def test_a_limit_takes_samples_spread_over_the_set(tmp_path):

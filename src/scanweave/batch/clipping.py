@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from .. import io
@@ -51,7 +52,7 @@ def write_clips(
         box, said = _box(kept, found, options)
         notes += said
         view = cropped(kept if options.layout == "scanweave" else in_8_bits(kept), box)
-        groups = _groups(kept, found, options)
+        groups = _groups(kept.times, found, numbers, options)
         for k, group in enumerate(groups, start=1):
             clips.append(_write(view.select(group), [numbers[i] for i in group], folder / f"{k:04d}", box, options))
         if not groups:
@@ -94,11 +95,15 @@ def _box(kept: Cine, found: Survey, options: ClipOptions) -> tuple[Box, list[str
     return published_box(region, columns, width=options.width, height=options.height), notes
 
 
-def _groups(kept: Cine, found: Survey, options: ClipOptions) -> list[tuple[int, ...]]:
-    even = options.layout != "scanweave"
-    parts = stretches(kept.times, cuts=found.cuts, even=even)
+def _groups(
+    times: NDArray[np.float64], found: Survey, numbers: Sequence[int], options: ClipOptions
+) -> list[tuple[int, ...]]:
+    """Return the frames of each clip, as positions in the run without repeats."""
     if options.layout == "scanweave":
-        return [tuple(part) for part in parts if len(part) >= _FEWEST]
+        return [tuple(part) for part in stretches(times, cuts=found.cuts) if len(part) >= _FEWEST]
+    # These layouts count frames: where a repeat was taken out, a number is missing.
+    holes = {i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1}
+    parts = stretches(times, cuts={*found.cuts, *holes}, even=not options.allow_uneven)
     if options.layout == "super-slomo":
         length = stride = options.clip_frames
     else:

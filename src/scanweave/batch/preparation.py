@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from ..errors import InputError, OutputError, ScanweaveError
+from ..errors import InputError, Interrupted, OutputError, ScanweaveError
 from ..interpolation.manifest import SPLITS, Manifest, Split
 from ..io.files import atomic_output, check_output, remove_leftovers
 from ..plan import plain
@@ -73,6 +73,7 @@ def prepare_set(
         InputError: Nothing to read, an unreadable run, the same frames under two patients of different splits.
         UsageError: Options that contradict each other, or too few patients for the splits.
         OutputError: The output exists, is an input, or cannot be written.
+        Interrupted: The user stopped it; what was finished is kept for `resume`.
     """
     options, reading = options or PrepareOptions(), reading or ReadOptions()
     report = progress or (lambda what, done, total: None)
@@ -93,6 +94,10 @@ def prepare_set(
         refuse_unsound(manifest, known, options)
         with atomic_output(output, folder=True) as place:
             assemble(place, manifest, [partial / _key(one, options, reading) for one in known], moves)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(
+            "interrupted; the clips made so far are kept", path=partial, remedy="run again with --resume"
+        ) from stop
     except ScanweaveError:
         if not any(partial.iterdir()):
             partial.rmdir()

@@ -29,6 +29,10 @@ class ClipOptions:
     """most-dsa: frames from the start of one sequence to that of the next; by default INTER-FRAMES + 1, so that a
     sequence begins where the one before ends."""
 
+    allow_uneven: bool = False
+    """most-dsa, super-slomo: make clips across uneven gaps in time too, as the published programs do without notice:
+    their layouts keep no times, and what lies between is then not where it is taken to be."""
+
     clip_frames: int = 12
     """super-slomo: frames per clip; the published program makes 12, its README shows 13."""
 

@@ -11,7 +11,7 @@ A sample is two frames of a run and one or more true frames between them:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +21,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ..errors import InputError, UsageError
-from ..training.samples import Drawn, Sample, Samples
+from ..training.samples import Drawn, Sample
 from .clips import Clip, TrainingSet
 from .layouts import open_set
 from .sampling import Mixed, Sampler, SlomoTrain, SlomoValidation, Triplets, Windows
@@ -177,7 +177,7 @@ class ClipSamples:
         return by_name[name]
 
 
-def open_samples(config: DataConfig) -> Samples:
+def open_samples(config: DataConfig) -> ClipSamples:
     """Open the samples that `config` describes; everything that can be refused without pixels is refused here.
 
     Raises:
@@ -202,7 +202,8 @@ def open_samples(config: DataConfig) -> Samples:
             path=config.path,
             remedy="choose an augmentation that crops or pads, or prepare the set with one width and height",
         )
-    return ClipSamples(_sampler(config, clips, whole), transform, whole, config.limit)
+    # The manifest stays on disk: samples travel to other processes.
+    return ClipSamples(_sampler(config, clips, whole), transform, replace(whole, manifest=None), config.limit)
 
 
 def _sampler(config: DataConfig, clips: Sequence[Clip], whole: TrainingSet) -> Sampler:
