@@ -3,8 +3,9 @@
 U is the best time of one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32, taken between the runs, so that
 machines and their moods cancel. Each case runs in a process of its own, for its peak memory::
 
-    python benchmarks/networks.py [--threads 2] [--repeats 5] [--cpu-time] [--only most-dsa]
+    python benchmarks/networks.py [--threads 2] [--repeats 5] [--cpu-time] [--only most-dsa] [--output FILE.md]
 
+"in turn" encodes once and decodes one time after the other, as the methods do on a CPU; "batched" is one call.
 `--cpu-time` counts processor seconds instead of wall seconds (use one thread): it stands noise from other programs.
 """
 
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -44,8 +46,8 @@ CASES = [
     Case("super-slomo", 256, 320, 3, 54, 58, 0.63),
     Case("super-slomo", 512, 512, 3, 182, 205, 0.85),
 ]
-HEADER = f"{'network':12} {'size':>9} {'frames':>6} {'way':>9} {'s':>7} {'U (s)':>7} {'in U':>6} {'target':>6} "
-HEADER += f"{'publ.':>6} {'GB':>5} {'publ.':>5}"
+HEADER = "| network | size | frames | way | seconds | U, seconds | in U | target | published | peak GB | published |\n"
+HEADER += "| --- " * 11 + "|"
 
 
 def seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:
@@ -79,8 +81,8 @@ def measure(case: Case, way: str, repeats: int, clock: Callable[[], float]) -> s
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     size = f"{case.rows}x{case.columns}"
     return (
-        f"{case.network:12} {size:>9} {case.frames:6} {way:>9} {taken:7.2f} {u:7.4f} {taken / u:6.1f} "
-        f"{case.target:6.0f} {case.published:6.0f} {gigabytes:5.2f} {case.published_gigabytes:5.2f}"
+        f"| {case.network} | {size} | {case.frames} | {way} | {taken:.2f} | {u:.4f} | {taken / u:.1f} "
+        f"| {case.target:.0f} | {case.published:.0f} | {gigabytes:.2f} | {case.published_gigabytes:.2f} |"
     )
 
 
@@ -90,6 +92,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--only", choices=sorted({case.network for case in CASES}))
+    parser.add_argument("--output", type=Path, help="write the table here too")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--way", default="batched", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -98,12 +101,17 @@ def main() -> None:
     if options.case is not None:
         print(measure(CASES[options.case], options.way, options.repeats, clock))
         return
+    lines = [HEADER]
     print(HEADER)
     for index, case in enumerate(CASES):
         for way in ("batched", "in turn") if case.frames > 1 else ("batched",):
             if options.only in (None, case.network):
                 command = [sys.executable, __file__, *sys.argv[1:], "--case", str(index), "--way", way]
-                print(subprocess.run(command, check=True, capture_output=True, text=True).stdout, end="", flush=True)
+                lines.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
+                print(lines[-1], flush=True)
+    if options.output:
+        told = f"`python benchmarks/networks.py --threads {options.threads}`, PyTorch {torch.__version__}, float32."
+        options.output.write_text("\n".join([told, "", *lines, ""]))
 
 
 if __name__ == "__main__":

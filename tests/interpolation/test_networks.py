@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -324,6 +325,10 @@ def test_description_and_cautions_of_a_file(dsa_file):
     assert caution == (
         "Inf1.pkl was trained for the times 0.5 between two frames: what is made at 0.25 is extrapolated."
     )
+    renamed = dsa_file.with_name("best.pkl")
+    shutil.copy(dsa_file, renamed)
+    (caution,) = create("most-dsa", weights=renamed, device="cpu").cautions([0.5])
+    assert caution.startswith("Nothing tells which times best.pkl was trained for")
     assert create("most-dsa", weights=dsa_file, device="cpu").network is method.network
     assert augmented(method).network is method.network
 
@@ -345,7 +350,7 @@ def test_options_go_to_networks_only(dsa_file):
     with pytest.raises(UsageError, match="--weights, --tile"):
         named_method("linear", NetworkOptions(weights=dsa_file, tile=128))
     assert named_method("linear", NetworkOptions(device="cpu")).name == "linear"
-    with pytest.raises(UsageError, match="warp_convention"):
+    with pytest.raises(UsageError, match="warp-convention"):
         named_method("most-dsa", NetworkOptions(weights=dsa_file, warp_convention="exact"))
     with pytest.raises(UsageError, match="its options already"):
         named_method(method, NetworkOptions(weights=dsa_file))
@@ -382,3 +387,17 @@ def test_untrained_weights_lose_to_the_baselines_and_it_is_said(ready_method):
     verdict = judge(result, "most-dsa")
     assert verdict.level == "alarm"
     assert any("most-dsa LOSES to linear blending" in line for line in verdict.lines())
+
+
+def test_compiled_networks_give_the_same(small_dsa):
+    frames = torch.rand(2, 1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    plain = create("most-dsa", weights=small_dsa, device="cpu")
+    compiled = create("most-dsa", weights=copy.deepcopy(small_dsa), device="cpu", compile=True)
+    expected = plain.prepare_pair(*frames)(torch.tensor([0.5])).frames
+    if shutil.which("c++") is None:
+        with pytest.raises(ResourceError, match="cannot be compiled here"):
+            compiled.prepare_pair(*frames)(torch.tensor([0.5]))
+    else:
+        torch.testing.assert_close(
+            compiled.prepare_pair(*frames)(torch.tensor([0.5])).frames, expected, rtol=0, atol=1e-5
+        )

@@ -91,6 +91,13 @@ def test_export_is_in_the_authors_layout(most_dsa, same, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["Inf1.pkl"]
 
 
+def test_a_name_that_tells_other_times_is_warned_of(most_dsa, tmp_path):
+    network = weights.load_published("most-dsa", weights.export_published("most-dsa", most_dsa, tmp_path / "Inf1.pkl"))
+    with pytest.warns(weights.WeightsWarning, match="trained for 0.5 is told by a name with Inf1, not best.pkl"):
+        weights.export_published("most-dsa", network, tmp_path / "best.pkl")
+    weights.export_published("most-dsa", network, tmp_path / "tuned-Inf1.pkl")
+
+
 def test_lists_of_what_does_not_fit(dsa_state, tmp_path):
     del dsa_state["module.unet.conv.weight"], dsa_state["module.feature_bone.norm4.bias"]
     dsa_state["module.feature_bone.block9"] = torch.zeros(1)

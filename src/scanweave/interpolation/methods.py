@@ -13,6 +13,7 @@ entry point group ``scanweave.interpolation`` (name -> a callable that takes the
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -285,7 +286,11 @@ def create(name: str | Method, **options: Any) -> Method:
     try:
         method = factory(**options)
     except TypeError as error:
-        raise UsageError(f"method {name!r}: {error}") from error
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None:
+            raise UsageError(f"method {name!r}: {error}") from error
+        option = unknown[1].replace("_", "-")
+        raise UsageError(f"method {name!r} has no option {option}", remedy=f"leave out --{option}") from error
     if not isinstance(method, Method):
         raise UsageError(
             f"method {name!r} gave a {type(method).__name__}, which has not name, fit and describe",

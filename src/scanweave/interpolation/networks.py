@@ -81,6 +81,7 @@ class NetworkMethod(PairwiseMethod):
     multiple: ClassVar[int]
     flow_multiple: ClassVar[int]
     blue_first: ClassVar[bool] = False
+    one_set_of_times: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse what no network can do.
@@ -168,6 +169,11 @@ class NetworkMethod(PairwiseMethod):
                 f"{card.origin} was trained for the times {_short(card.trained_times)} between two frames: what is "
                 f"made at {_short(unknown)} is extrapolated."
             )
+        if card.trained_times is None and self.one_set_of_times:
+            notes.append(
+                f"Nothing tells which times {card.origin} was trained for, and its kind serves no others well: the "
+                "authors say it by a file name with Inf1, Inf2 or Inf3."
+            )
         return notes
 
     def prepare_pair(self, first: Tensor, second: Tensor) -> Studied:
@@ -204,6 +210,7 @@ class MostDsaMethod(NetworkMethod):
     multiple = 16
     flow_multiple = 8
     blue_first = True
+    one_set_of_times = True
 
     def study(self, frame0: Tensor, frame1: Tensor) -> Studied:
         """Encode the pair, and at another size if the motion is to be found there."""

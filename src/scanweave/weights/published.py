@@ -196,6 +196,13 @@ def export_published(name: str, model: nn.Module, path: str | os.PathLike[str]) 
         for field, value in super_slomo.lost_in(packed, card.config).items():
             text = f"the authors' layout cannot tell {field}: load it with {field}={value}"
             warnings.warn(text, WeightsWarning, stacklevel=2)
+    times = card.trained_times
+    if name == "most-dsa" and times is not None and times != most_dsa.trained_times(Path(path)):
+        known = ", ".join(f"{t:.4g}" for t in times)
+        text = (
+            f"that these weights were trained for {known} is told by a name with Inf{len(times)}, not {Path(path).name}"
+        )
+        warnings.warn(text, WeightsWarning, stacklevel=2)
     with atomic_output(Path(path)) as target:
         torch.save(_on_cpu(packed.content), target, _use_new_zipfile_serialization=not packed.legacy)
     return Path(path)
