@@ -393,3 +393,27 @@ def test_real_echo_is_read_and_its_repeats_are_left_out(echo_path, tmp_path):
     rows, columns = open_set(tmp_path / "set").clips[0].shape
     assert rows < 200
     assert columns < 280
+
+
+@pytest.mark.reference
+def test_real_uneven_times_give_the_right_times_of_targets(reference, tmp_path):
+    """Reading only: nothing is ever trained on this recording."""
+    path = reference / "data/echo/us_a4c_65f_frametimevector.dcm"
+    prepare_set(SetInputs((path,)), tmp_path / "set", PrepareOptions(split=(1, 0, 0)))
+    samples = open_samples(DataConfig(path=tmp_path / "set", sampling="windows", augmentation="pad"))
+    axis = scanweave.read(path).times
+    times = [samples.draw(k, generator=np.random.default_rng(0))["times"][0] for k in range(len(samples))]
+    assert times == pytest.approx((axis[1:-1] - axis[:-2]) / (axis[2:] - axis[:-2]))
+    assert min(times) == pytest.approx(0.4, abs=1e-3)
+
+
+@pytest.mark.reference
+def test_real_angiograms_keep_their_depth_and_lose_their_borders(reference, tmp_path):
+    """Reading only: nothing is ever trained on this recording."""
+    path = reference / "data/dsa/xa_coronary_f000-047.dcm"
+    prepare_set(SetInputs((path,)), tmp_path / "set", PrepareOptions(split=(1, 0, 0)))
+    (clip,), source = open_set(tmp_path / "set").clips, scanweave.read(path)
+    top, bottom, left, right = Manifest.read(tmp_path / "set").clips[0].box
+    assert bottom - top < source.shape[0]
+    assert clip.levels == source.levels
+    np.testing.assert_array_equal(clip.stored(31), source.frame(31)[top:bottom, left:right])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +33,7 @@ class RunRecord(BaseModel):
     notes: tuple[str, ...]
 
 
-def write_clips(
-    cine: Cine, folder: Path, options: ClipOptions, *, progress: Callable[[int, int], None] | None = None
-) -> RunRecord:
+def write_clips(cine: Cine, folder: Path, options: ClipOptions) -> RunRecord:
     """Write the clips of a run into an existing folder, with `run.json`; a run may be too short for any.
 
     Raises:
@@ -45,7 +43,7 @@ def write_clips(
     chosen, note = two_beats(cine) if options.two_beats else (range(len(cine)), None)
     notes = [note] if note else []
     part = cine if len(chosen) == len(cine) else cine.select(chosen)
-    kept, found, numbers, said = _without_repeats(part, chosen, progress)
+    kept, found, numbers, said = _without_repeats(part, chosen)
     notes += said
     clips: list[ClipEntry] = []
     if kept is not None and found is not None:
@@ -62,13 +60,11 @@ def write_clips(
     return record
 
 
-def _without_repeats(
-    part: Cine, chosen: Sequence[int], progress: Callable[[int, int], None] | None
-) -> tuple[Cine | None, Survey | None, list[int], list[str]]:
+def _without_repeats(part: Cine, chosen: Sequence[int]) -> tuple[Cine | None, Survey | None, list[int], list[str]]:
     """Return the run without repeats, its survey, each frame's number in the file, and notes; None if none is left."""
     if len(part) < _FEWEST:
         return None, None, [], [f"A run of {len(part)} frames has none between two others."]
-    found = survey(part, progress=progress)
+    found = survey(part)
     notes = list(found.notes())
     repeats = set(found.duplicates)
     numbers = [chosen[i] for i in range(len(part)) if i not in repeats]
