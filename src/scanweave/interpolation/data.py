@@ -24,8 +24,9 @@ from ..errors import InputError, UsageError
 from ..training.samples import Drawn, Sample
 from .clips import Clip, TrainingSet
 from .layouts import open_set
-from .sampling import Mixed, Sampler, SlomoTrain, SlomoValidation, Triplets, Windows
-from .transforms import DsaTest, DsaTrain, Padded, SlomoFlip, TopLeft, Transform, Vessels, Whole
+from .manifest import Layout, Split
+from .sampling import Mixed, Sampler, Sampling, SlomoTrain, SlomoValidation, Triplets, Windows
+from .transforms import Augmentation, DsaTest, DsaTrain, Padded, SlomoFlip, TopLeft, Transform, Vessels, Whole
 
 
 @checked_dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -35,17 +36,17 @@ class DataConfig:
     path: Path | None = None
     """Folder of a training set, as `scanweave prepare interpolation` or a published program makes it."""
 
-    layout: Literal["auto", "scanweave", "most-dsa", "super-slomo"] = "auto"
+    layout: Literal["auto"] | Layout = "auto"
     """How the set lies there: scanweave's own with its manifest, MoSt-DSA's lists of folders with frame_k(_gt).png, or
     Super-SloMo's train, validation and test folders of clips. auto looks."""
 
     lists: Path | None = None
     """Layout most-dsa: folder of TrainList.txt and TestList.txt; by default the folder of the set."""
 
-    split: Literal["train", "validation", "test"] = "train"
+    split: Split = "train"
     """Which part of the set."""
 
-    sampling: Literal["mixed", "windows", "super-slomo-train", "super-slomo-validation", "triplets"] = "mixed"
+    sampling: Sampling = "mixed"
     """Which frames make a sample. mixed: gaps of mixed lengths, frames anywhere in them, at their true times. windows:
     consecutive frames in order, all between the outer two; a MoSt-DSA folder is one. super-slomo-train and
     super-slomo-validation: as published, over 8 frames. triplets: clips of 3 frames."""
@@ -65,9 +66,7 @@ class DataConfig:
     true_times: bool = True
     """mixed and windows: times of targets as acquired, where the set keeps them; else as if evenly spaced."""
 
-    augmentation: Literal["vessels", "none", "pad", "most-dsa-train", "most-dsa-test", "super-slomo", "top-left"] = (
-        "vessels"
-    )
+    augmentation: Augmentation = "vessels"
     """How frames are cut and turned. vessels: crops in which something changes, flips, turns, brightness. none: whole
     frames. pad: whole frames, padded to one size and scored where they were. most-dsa-train: 320 x 320 crops, channels
     reversed, flips, turns, as published. most-dsa-test: sizes that are no multiples of 8 stretched, as published.
