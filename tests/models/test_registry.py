@@ -143,10 +143,16 @@ def test_frames_that_differ_are_refused(network):
         network(frame.to(torch.uint8), frame.to(torch.uint8), [0.5])
 
 
-@pytest.mark.parametrize("times", [[], [[0.5]], 0.5])
+@pytest.mark.parametrize("times", [[], [[0.5]], [[], []], 0.5, [[[0.5]], [[0.5]]]])
 def test_illegal_times_are_refused(network, frames, times):
-    with pytest.raises(ValueError, match="list of at least one time"):
+    with pytest.raises(ValueError, match="list of at least one time|one row for each of 2 pairs"):
         network(*frames, times)
+
+
+def test_each_pair_may_have_its_own_times(network, frames):
+    own = torch.tensor([[0.25, 0.5], [0.5, 0.875]])
+    singly = [network(*(frame[k : k + 1] for frame in frames), own[k]) for k in range(2)]
+    torch.testing.assert_close(network(*frames, own), torch.cat(singly), rtol=0, atol=2e-5)
 
 
 def test_unknown_names_and_options_are_refused():

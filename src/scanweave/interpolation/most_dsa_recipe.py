@@ -121,8 +121,7 @@ class MostDsaRecipe(PairRecipe):
         count = targets.shape[1]
         with batch_norm(self.network, self.config.batch_norm if self.network.training else "frozen", passes=count):
             pair = self.network.encode(frame0, frame1)
-        estimates = [self._estimates(part, times) for part, times in _by_times(pair, batch["times"])]
-        made, blend = (torch.cat(kind) for kind in zip(*estimates, strict=True))
+        made, blend = self._estimates(pair, batch["times"])
         with torch.autocast(made.device.type, enabled=False):
             # means over both estimates, all times and samples: times 2 N they are sums over estimates and times
             terms = most_dsa_terms(
@@ -138,8 +137,8 @@ class MostDsaRecipe(PairRecipe):
     def _estimates(self, pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
         """Return the predictions and the blends before refinement, ``(B N, 3, H, W)``, blue first."""
         flow, logit = self.network.estimate(pair, times, size=pair.frame0.shape[2:])
-        warped0 = backward_warp(each_time(pair.frame0, len(times)), flow[:, :2])
-        warped1 = backward_warp(each_time(pair.frame1, len(times)), flow[:, 2:])
+        warped0 = backward_warp(each_time(pair.frame0, times.shape[-1]), flow[:, :2])
+        warped1 = backward_warp(each_time(pair.frame1, times.shape[-1]), flow[:, 2:])
         mask = torch.sigmoid(logit)
         return self.network.refine(pair, flow, logit), warped0 * mask + warped1 * (1 - mask)
 
@@ -191,19 +190,6 @@ def batch_norm(network: nn.Module, rule: BatchNormRule, *, passes: int) -> Itera
             layer.train(training)
             if rule == "published" and layer.num_batches_tracked is not None:
                 layer.num_batches_tracked += passes - 1  # the pass itself counted one
-
-
-def _by_times(pair: Pair, times: Tensor) -> Iterator[tuple[Pair, Tensor]]:
-    """Yield the pairs that share one list of times: all at once, or one by one."""
-    if bool((times == times[:1]).all()):
-        yield pair, times[0]
-        return
-    count = len(times)
-    for index in range(count):
-        one = slice(index, None, count)  # rows of frame 0 and of frame 1, which lie `count` apart
-        appearance = tuple(level[one] for level in pair.appearance)
-        frames = pair.frame0[index : index + 1], pair.frame1[index : index + 1]
-        yield Pair(*frames, appearance, pair.motion[one]), times[index]  # type: ignore[arg-type]
 
 
 def _network(config: MostDsaRecipeConfig) -> MostDsa:

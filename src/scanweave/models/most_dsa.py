@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..ops.warp import backward_warp
-from .frames import by_pair, check_pair, each_time, times_like
+from .frames import by_pair, check_pair, each_time, times_of_pairs
 from .lambda_layer import LambdaLayer, to_map, to_tokens
 
 
@@ -114,7 +114,7 @@ class MostDsa(nn.Module):
         Args:
             frame0: First frame, ``(B, 3, H, W)``, blue, green, red in [0, 1]; sides multiples of 16.
             frame1: Second frame.
-            times: N times between 0 (first frame) and 1 (second).
+            times: N times between 0 (first frame) and 1 (second), for all pairs or, ``(B, N)``, each pair's own.
             flow_scale: Estimate flow and mask on frames resized by this factor (to sides that are multiples of 8), and
                 refine at full size: for motion that is large in pixels.
 
@@ -133,7 +133,7 @@ class MostDsa(nn.Module):
         """Return flow, mask and unrefined blend (arguments and errors as of :meth:`forward`)."""
         check_pair(frame0, frame1, multiple=16)
         pair = self.encode_reduced(frame0, frame1, flow_scale)
-        count = times_like(times, frame0).shape[0]
+        count = times_of_pairs(times, frame0).shape[-1]
         flow, logit = self.estimate(pair, times, size=frame0.shape[2:])
         warped0, warped1 = _warp_frames(frame0, frame1, flow, count)
         mask = torch.sigmoid(logit)
@@ -165,11 +165,11 @@ class MostDsa(nn.Module):
             coarse: The same pair encoded at another size, to take flow and mask from.
         """
         flow, logit = self.estimate(coarse or pair, times, size=pair.frame0.shape[2:])
-        return by_pair(self.refine(pair, flow, logit), times_like(times, pair.frame0).shape[0])
+        return by_pair(self.refine(pair, flow, logit), times_of_pairs(times, pair.frame0).shape[-1])
 
     def estimate(self, pair: Pair, times: Sequence[float] | Tensor, *, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return flow and mask logit for frames of `size`, ``(T, 4, ...)`` and ``(T, 1, ...)``; T = pairs x times."""
-        flow, logit = self.block[0](pair, times_like(times, pair.frame0))
+        flow, logit = self.block[0](pair, times_of_pairs(times, pair.frame0))
         rows, columns = pair.frame0.shape[2:]
         if (rows, columns) == tuple(size):
             return flow, logit
@@ -355,15 +355,15 @@ class FlowHead(nn.Module):
     def forward(self, pair: Pair, times: Tensor) -> tuple[Tensor, Tensor]:
         """Return flow ``(T, 4, H, W)`` in pixels and mask logit ``(T, 1, H, W)``; T = pairs x times."""
         frames = F.avg_pool2d(torch.cat((pair.frame0, pair.frame1), dim=1), 2)  # bilinear to half the size
-        inputs = torch.cat((self.motion_at(pair, times), each_time(frames, times.shape[0])), dim=1)
+        inputs = torch.cat((self.motion_at(pair, times), each_time(frames, times.shape[-1])), dim=1)
         out = F.interpolate(self.conv(inputs), scale_factor=2.0, mode="bilinear", align_corners=False)
         return 2 * out[:, :4], out[:, 4:]
 
     def motion_at(self, pair: Pair, times: Tensor) -> Tensor:
         """Return scaled motion and appearance brought to half the frame's size, ``(T, 2F, H / 2, W / 2)``."""
-        t = times.repeat(pair.frame0.shape[0]).view(-1, 1, 1, 1)
+        t = times.expand(pair.frame0.shape[0], times.shape[-1]).reshape(-1, 1, 1, 1)
         motion0, motion1, deep0, deep1 = (
-            each_time(half, times.shape[0]) for whole in (pair.motion, pair.appearance[3]) for half in whole.chunk(2)
+            each_time(half, times.shape[-1]) for whole in (pair.motion, pair.appearance[3]) for half in whole.chunk(2)
         )
         stacked = torch.cat((t * motion0, (1 - t) * motion1, deep0, deep1), dim=1)
         # Two shuffles by 2 order the sub-pixels unlike one shuffle by 4.
