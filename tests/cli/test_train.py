@@ -165,7 +165,7 @@ def test_a_wrong_file_is_refused_by_name(tmp_path, capsys, text, words):
         (["-o", "OUT"], "nothing says how long to train"),
         (["-o", "OUT", "--training.steps", "3", "--training.batch", "41"], "40 samples are fewer than one batch of 41"),
         (["-o", "OUT", "--training.steps", "3", "--training.device", "gpu7"], "'gpu7'"),
-        (["-o", "OUT", "--training.steps", "3", "--training.device", "cpu", "--training.precision", "float16"], "cpu"),
+        (["-o", "OUT", "--training.steps", "3", "--training.device", "mps", "--training.precision", "float16"], "mps"),
     ],
 )
 def test_wrong_words_are_refused(tmp_path, capsys, options, words):

@@ -12,6 +12,7 @@ import torch
 
 TOYS = Path(__file__).parent / "toys.py"
 OPTIONS = {"steps": 12, "batch": 8, "accumulate": 2, "clip_norm": 0.5, "validate_every": 6, "validation_batch": 2}
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 def start(*before: str, name: str, output: Path, processes: int = 1) -> subprocess.CompletedProcess:
@@ -33,14 +34,12 @@ def assert_as_one_process(ours: Path, theirs: Path, state_of, events_of) -> None
 
 
 def test_two_processes_of_torchrun_train_as_one(toys, fit, tmp_path, state_of, events_of):
-    done = start(
-        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"), name="both", output=tmp_path / "two"
-    )
+    done = start(*TORCHRUN, name="regression,gan,sparse", output=tmp_path / "two")
     assert done.returncode == 0, done.stderr
-    for name, kind in (("regression", toys.Regression), ("gan", toys.Gan)):
-        fit(kind(), name=f"one-{name}", **OPTIONS)
-        two = tmp_path / "two" / name
-        assert_as_one_process(two, tmp_path / f"one-{name}", state_of, events_of)
+    for name in ("regression", "gan", "sparse"):
+        # the same four parts of each batch
+        fit(toys.RECIPES[name](), name=f"one/{name}", **OPTIONS | {"accumulate": 4})
+        assert_as_one_process(tmp_path / "two" / name, tmp_path / "one" / name, state_of, events_of)
     scores = [event for event in events_of(tmp_path / "two" / "regression") if event["event"] == "validation"]
     assert len(scores) == 2
     assert all(event["index"] == sum(range(7)) / 7 for event in scores), "7 samples, each once, by two processes"
@@ -50,4 +49,10 @@ def test_two_processes_of_our_own_train_as_one(toys, fit, tmp_path, state_of, ev
     done = start(name="regression", output=tmp_path / "two", processes=2)
     assert done.returncode == 0, done.stderr
     fit(toys.Regression(), name="one", **OPTIONS)
-    assert_as_one_process(tmp_path / "two", tmp_path / "one", state_of, events_of)
+    assert_as_one_process(tmp_path / "two" / "regression", tmp_path / "one", state_of, events_of)
+
+
+def test_a_failure_in_one_process_ends_all_and_says_why(tmp_path):
+    done = start(*TORCHRUN, name="damaged", output=tmp_path)
+    assert done.returncode != 0
+    assert "InputError: thirteen.dcm: is damaged" in done.stderr

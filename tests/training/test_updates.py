@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from scanweave.errors import ScanweaveError, UsageError
 from scanweave.training import Update
+from scanweave.training.guard import LossWatch
 from scanweave.training.order import Order
 
 
@@ -215,6 +216,27 @@ def test_a_loss_that_explodes_stops_with_the_batch_that_did_it(toys, fit, tmp_pa
     assert len(written["loss_by_rank_and_part"][0]) == 2
 
 
+def test_a_loss_explodes_against_what_it_usually_is():
+    watch = LossWatch(100.0)
+    for k in range(50):
+        assert watch.exploded("d", 1.0 + 0.1 * (k % 3)) is None
+    other = LossWatch(100.0)
+    other.load_state_dict(watch.state_dict())
+    for one in (watch, other):
+        assert one.exploded("d", 90.0) is None, "a spike"
+        assert "running median 1.1" in one.exploded("d", 120.0)
+        assert one.exploded("g", 120.0) is None, "the first loss of another optimizer"
+    for _ in range(200):
+        watch.exploded("d", 1e-9)
+    assert watch.exploded("d", 0.5) is None, "one hard sample, where the loss had come near zero"
+    negative = LossWatch(100.0)
+    for k in range(50):
+        negative.exploded("d", -1.0 - 0.1 * (k % 3))
+    assert negative.exploded("d", 1.0) is None
+    assert negative.exploded("d", 500.0) is not None
+    assert LossWatch(None).exploded("d", float("nan")) is None
+
+
 def test_a_loss_that_is_no_number_stops(toys, fit):
     class NotANumber(toys.Regression):
         def updates(self, batch, step):
@@ -250,6 +272,23 @@ def test_bfloat16_runs_forward_passes_at_low_precision_and_keeps_weights(toys, f
     fit(recipe, precision="bfloat16")
     assert set(kinds) == {torch.bfloat16}
     assert {parameter.dtype for parameter in recipe.net.parameters()} == {torch.float32}
+
+
+def test_float16_lowers_the_scale_of_gradients_until_they_fit(toys, fit):
+    recipe, precise, resumed = toys.Regression(), toys.Regression(), toys.Regression()
+    for parameter in (p for toy in (recipe, precise, resumed) for p in toy.fixed.parameters()):
+        parameter.mul_(10)  # so that gradients times 65536 do not fit into 16 bits
+    outcome = fit(recipe, precision="float16", steps=30, clip_norm=1.0, explode=None)
+    assert 0 < outcome.skipped < 20
+    assert {parameter.dtype for parameter in recipe.net.parameters()} == {torch.float32}
+    fit(precise, name="precise", steps=30, clip_norm=1.0)
+    before = toys.Regression().net.state_dict()
+    for key, tensor in recipe.net.state_dict().items():
+        moved, wanted = tensor - before[key], precise.net.state_dict()[key] - before[key]
+        assert torch.nn.functional.cosine_similarity(moved.flatten(), wanted.flatten(), dim=0) > 0.5
+    for steps in (2, 30):
+        fit(resumed, name="resumed", precision="float16", steps=steps, clip_norm=1.0, explode=None, resume=steps > 2)
+    assert all(torch.equal(a, b) for a, b in zip(recipe.net.parameters(), resumed.net.parameters(), strict=True))
 
 
 def test_recipes_that_contradict_themselves_are_refused(toys, fit):

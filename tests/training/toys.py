@@ -1,6 +1,6 @@
 """Tiny recipes, and a script that trains them in processes of its own.
 
-python toys.py NAME OUTPUT [key=value ...] [--resume]
+python toys.py NAME,... OUTPUT [key=value ...] [--resume]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from scanweave.errors import InputError, ScanweaveError
 from scanweave.training import Recipe, TrainingConfig, Update, train
 
 
@@ -124,18 +125,49 @@ class Gan(Recipe):
         return {"g": 0.5 ** (4 / 1000)}
 
 
-RECIPES = {"regression": Regression, "gan": Gan, "dropout": lambda: Regression(dropout=0.5)}
+class Sparse(Regression):
+    """One parameter gets gradients from some parts of a batch only, another from none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.extra = nn.ParameterDict({"some": nn.Parameter(torch.ones(1)), "none": nn.Parameter(torch.ones(1))})
+        self.optimizer = torch.optim.AdamW([*self.net.parameters(), *self.extra.parameters()], lr=1e-2)
+
+    def modules(self):
+        return super().modules() | {"extra": self.extra}
+
+    def updates(self, batch, step):
+        for update in super().updates(batch, step):
+            used = self.extra["some"].sum() if batch["index"][0] % 2 else 0
+            yield Update("net", update.loss + used**2, update.logs)
+
+
+class Damaged(Numbers):
+    """One sample cannot be made."""
+
+    def make(self, drawn):
+        if drawn["index"] == 13:
+            raise InputError("is damaged", path="thirteen.dcm")
+        return super().make(drawn)
+
+
+RECIPES = {
+    "regression": Regression,
+    "gan": Gan,
+    "sparse": Sparse,
+    "dropout": lambda: Regression(dropout=0.5),
+    "damaged": lambda: Regression(Damaged()),
+}
 
 
 def main() -> None:
     words = [word for word in sys.argv[3:] if word != "--resume"]
     config = TrainingConfig(**{name: json.loads(value) for name, value in (word.split("=", 1) for word in words)})
-    output, resume = Path(sys.argv[2]), "--resume" in sys.argv
-    if sys.argv[1] == "both":  # two trainings in one process, one after the other
-        for name in ("regression", "gan"):
-            train(RECIPES[name](), config, output / name, resume=resume)
-    else:
-        train(RECIPES[sys.argv[1]](), config, output, resume=resume)
+    for name in sys.argv[1].split(","):  # one after the other in one process
+        try:
+            train(RECIPES[name](), config, Path(sys.argv[2], name), resume="--resume" in sys.argv)
+        except ScanweaveError as error:
+            sys.exit(f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ class TrainingConfig:
     """Decides the order of samples, everything random about them, and dropout."""
 
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Arithmetic of the forward passes (automatic mixed precision; float16 on a GPU only). Weights stay float32."""
+    """Arithmetic of the forward passes (automatic mixed precision). Weights stay float32; the scale that gradients
+    of float16 need finds itself."""
 
     device: str = "auto"
     """Where to train: auto, cpu, cuda, cuda:1, mps."""

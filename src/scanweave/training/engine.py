@@ -66,7 +66,8 @@ def train(
 ) -> Outcome:
     """Train `recipe`, and leave weights, checkpoints, log and plan in the folder `output`.
 
-    A run that was stopped or killed, and is resumed, ends with the same weights as one that was not.
+    A run that was stopped or killed, and is resumed, ends with the same weights as one that was not: bit for bit on
+    the CPU, and on a GPU as far as its own arithmetic repeats itself.
 
     Args:
         recipe: What to train.
@@ -222,9 +223,11 @@ class _Training:
                 batch = [next(batches) for _ in range(config.accumulate)]
             with self._clock.working():
                 stopping = self._take(batch, step)
-            if self._progress and self._processes.rank == 0 and (now := time.monotonic()) - told > _BETWEEN_PROGRESS:
-                self._progress("training", self._step, self._total)
-                told = now
+            if self._progress is not None and self._processes.rank == 0:
+                now = time.monotonic()
+                if now - told > _BETWEEN_PROGRESS or self._step == self._total:
+                    self._progress("training", self._step, self._total)
+                    told = now
             self._after()
             if stopping and self._step < self._total:
                 self._save()

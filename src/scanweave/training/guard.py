@@ -19,8 +19,9 @@ _LEAST = 20
 class LossWatch:
     """Knows how large each optimizer's loss usually is.
 
-    A loss explodes if it is not finite, or if it lies further above the median of its last 101 values than `factor`
-    times the larger of that median's size and their interquartile range (losses may be small or negative).
+    A loss explodes if it is not finite; or if it lies further above the median of its last 101 values than `factor`
+    times the larger of that median's size and their interquartile range (losses may be negative), and above ten times
+    the largest such median that there was (where a loss came near zero, one hard sample is no explosion).
 
     Args:
         factor: As above; None lets everything pass.
@@ -29,6 +30,7 @@ class LossWatch:
     def __init__(self, factor: float | None) -> None:
         self._factor = factor
         self._losses: dict[str, deque[float]] = {}
+        self._highest: dict[str, float] = {}
 
     def exploded(self, optimizer: str, loss: float) -> str | None:
         """Return in words how `loss` exploded, or None; then it is remembered."""
@@ -40,18 +42,21 @@ class LossWatch:
         if len(losses) >= _LEAST:
             ordered = sorted(losses)
             lower, median, upper = (ordered[len(ordered) * k // 4] for k in (1, 2, 3))
-            if loss - median > self._factor * max(abs(median), upper - lower):
+            highest = self._highest[optimizer] = max(median, self._highest.get(optimizer, 0.0))
+            if loss > 10 * highest and loss - median > self._factor * max(abs(median), upper - lower):
                 return f"the loss of {optimizer!r} is {loss:.4g}, its running median {median:.4g}"
         losses.append(loss)
         return None
 
-    def state_dict(self) -> dict[str, list[float]]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what is remembered."""
-        return {name: list(losses) for name, losses in self._losses.items()}
+        losses = {name: list(losses) for name, losses in self._losses.items()}
+        return {"losses": losses, "highest": dict(self._highest)}
 
-    def load_state_dict(self, state: Mapping[str, list[float]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Remember what another watch did."""
-        self._losses = {name: deque(losses, maxlen=_REMEMBERED) for name, losses in state.items()}
+        self._losses = {name: deque(losses, maxlen=_REMEMBERED) for name, losses in state["losses"].items()}
+        self._highest = dict(state["highest"])
 
 
 class GradientRule:

@@ -92,7 +92,7 @@ def _board(folder: Path, step: int) -> SummaryWriter:
         raise UnsupportedError(
             f"training needs the package {error.name}", remedy="pip install 'scanweave[train]'"
         ) from error
-    return SummaryWriter(folder, purge_step=step + 1 if step else None)
+    return SummaryWriter(folder, purge_step=step + 1)
 
 
 class Means:

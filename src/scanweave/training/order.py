@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
@@ -29,9 +30,15 @@ def _permutation(seed: int, epoch: int, length: int) -> NDArray[np.intp]:
     return np.random.default_rng(_sequence(seed, _PERMUTATION, epoch)).permutation(length)
 
 
-def torch_seed(seed: int, step: int, rank: int) -> int:
-    """Return what torch's own generators start `step` from in process `rank`: dropout and the like."""
-    return int(_sequence(seed, _DROPOUT, step, rank).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def seed_torch(seed: int, step: int, rank: int, *, device: torch.device) -> None:
+    """Start torch's own generators, which dropout and the like draw from, anew for `step` in process `rank`."""
+    number = int(_sequence(seed, _DROPOUT, step, rank).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    # not `torch.manual_seed`: for devices that are not in use it remembers whence it was called, in half a millisecond
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,13 @@ restricts. Instead weights are made equal at the start, and gradients averaged b
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Value = TypeVar("Value")
-_PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
+_PRECISIONS: dict[str, Literal["32-true", "bf16-mixed"]] = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 class Processes:
@@ -43,6 +44,9 @@ class Processes:
         self._fabric = _fabric(config)
         with _explained():
             self._fabric.launch()
+        if self.count > 1:
+            # Gloo aborts a process that ends while its threads run, and a later training here may still need them
+            atexit.register(_part)
         self._precision = self._fabric.strategy.precision
 
     @property
@@ -131,6 +135,11 @@ class Processes:
         return outcome  # type: ignore[return-value]
 
 
+def _part() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @contextlib.contextmanager
 def _explained() -> Iterator[None]:
     """Say what it means when the talk between processes breaks off."""
@@ -138,22 +147,23 @@ def _explained() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise ResourceError(
-            f"the training's processes lost each other: {str(error).splitlines()[0]}",
-            remedy="another process failed, and its own message says why; --resume goes on from the last checkpoint",
+            "the training's processes lost each other",
+            remedy="another one failed, and its own message says why; --resume goes on from the last checkpoint",
         ) from error
 
 
 def _fabric(config: TrainingConfig) -> Fabric:
     try:
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.precision import MixedPrecision
     except ModuleNotFoundError as error:
         raise UnsupportedError(
             f"training needs the package {error.name}", remedy="pip install 'scanweave[train]'"
         ) from error
     kind, _, number = config.device.partition(":")
     kind = _best_device() if kind == "auto" else kind
-    if config.precision == "float16" and kind != "cuda":
-        raise UsageError(f"float16 does not train on {kind}", remedy="choose training.precision bfloat16 or float32")
+    if config.precision == "float16" and kind == "mps":
+        raise UsageError("float16 does not train on mps", remedy="choose training.precision bfloat16 or float32")
     # torchrun has started the processes already and says how many
     here = int(os.environ.get("LOCAL_WORLD_SIZE", config.processes))
     nodes = int(os.environ["WORLD_SIZE"]) // here if "LOCAL_WORLD_SIZE" in os.environ else config.nodes
@@ -167,7 +177,9 @@ def _fabric(config: TrainingConfig) -> Fabric:
             devices=devices,
             num_nodes=nodes,
             strategy="ddp" if here * nodes > 1 else "auto",
-            precision=_PRECISIONS[config.precision],  # type: ignore[arg-type]
+            # by its own class, since by its name float16 on the CPU silently becomes bfloat16
+            plugins=[MixedPrecision("16-mixed", device=kind)] if config.precision == "float16" else None,
+            precision=_PRECISIONS.get(config.precision),
         )
     except (RuntimeError, ValueError) as error:
         raise UsageError(

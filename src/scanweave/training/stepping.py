@@ -14,7 +14,7 @@ from ..errors import ScanweaveError, UsageError
 from .config import TrainingConfig
 from .guard import GradientRule, LossWatch
 from .networks import Networks
-from .order import torch_seed
+from .order import seed_torch
 from .processes import Processes
 from .recipe import Batch, Recipe, Update
 
@@ -72,7 +72,7 @@ class Stepper:
             ScanweaveError: Gradients that are not finite, by the rule.
         """
         # Dropout and the like draw from torch's global generators. Started anew in each step, they need not be kept.
-        torch.manual_seed(torch_seed(self._config.seed, step, self._processes.rank))
+        seed_torch(self._config.seed, step, self._processes.rank, device=self._processes.device)
         self._networks.train(self._recipe.trainable(step))
         self._networks.set_rates(self._recipe.learning_rate(step))
         runs = [self._recipe.updates(part, step) for part in parts]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from ..errors import UsageError
 from .config import TrainingConfig
 from .loading import load
-from .order import torch_seed, validation_draw
+from .order import seed_torch, validation_draw
 from .processes import Processes
 from .recipe import Recipe
 from .samples import Samples
@@ -22,11 +21,12 @@ def validate(recipe: Recipe, samples: Samples, processes: Processes, config: Tra
     Raises:
         UsageError: The recipe gives no score of each sample.
     """
-    torch.manual_seed(torch_seed(config.seed, 0, processes.rank))
+    seed_torch(config.seed, 0, processes.rank, device=processes.device)
     mine = list(range(processes.rank, len(samples), processes.count))
     chunks = [mine[k : k + config.validation_batch] for k in range(0, len(mine), config.validation_batch)]
     parts = ([validation_draw(samples, index, seed=config.seed) for index in chunk] for chunk in chunks)
-    batches = load(samples, parts, device=processes.device, workers=config.workers, prefetch=config.prefetch)
+    workers = min(config.workers, len(chunks))
+    batches = load(samples, parts, device=processes.device, workers=workers, prefetch=config.prefetch)
     scored: dict[int, dict[str, float]] = {}
     for chunk, batch in zip(chunks, batches, strict=True):
         with processes.autocast():
