@@ -248,8 +248,10 @@ class Up(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """Map ``(B, channels_in, h, w)`` and a skip ``(B, channels_out, 2h, 2w)`` to the shape of the skip."""
-        doubled = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-        return _leaky(self.conv2(torch.cat((_leaky(self.conv1(doubled)), skip), dim=1)))
+        # One name for all: the doubled map is twice the rest together, and goes as soon as it was looked at.
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        x = _leaky(self.conv1(x))
+        return _leaky(self.conv2(torch.cat((x, skip), dim=1)))
 
 
 def _leaky(x: Tensor) -> Tensor:
