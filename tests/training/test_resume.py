@@ -93,15 +93,17 @@ def test_a_full_disk_ends_with_an_output_error_and_earlier_checkpoints(tmp_path,
     assert Checkpoints(folder).newest()[0] == 2
 
 
-def test_another_configuration_is_refused_by_the_names_that_differ(toys, fit):
+def test_another_configuration_is_refused_by_the_names_that_differ(toys, fit, tmp_path):
     fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 1.0}})
     with pytest.raises(UsageError, match=r"training.batch: 4 there, 8 now; training.seed.*recipe.loss.style") as stop:
         fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 2.0}}, resume=True, batch=8, seed=1, steps=9)
     assert "crop" not in str(stop.value)
     with pytest.raises(UsageError, match=r"method.samples: 40 there, 41 now"):
         fit(toys.Regression(toys.Numbers(41)), settings={"crop": 8, "loss": {"style": 1.0}}, resume=True)
+    plan = (tmp_path / "run" / "plan.json").read_bytes()
     with pytest.raises(UsageError, match="has taken 3 steps"):
         fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 1.0}}, resume=True, steps=2)
+    assert (tmp_path / "run" / "plan.json").read_bytes() == plan
 
 
 def test_another_network_or_other_fixed_weights_are_refused(toys, fit):

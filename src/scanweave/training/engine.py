@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .networks import Networks
 from .order import Order, validation_draw
 from .processes import Processes
 from .recipe import Batch, Horizon, Recipe
+from .samples import Samples
 from .stepping import Exploded, Stepper
 from .stopping import StopRequest
 from .validation import validate
@@ -120,10 +122,11 @@ class _Training:
         recipe.begin(Horizon(self._total, per_epoch, config.batch))
         self._networks = Networks(recipe, processes.device)
         processes.share(self._networks.tensors())
-        self._stop = StopRequest()
+        self._stop = StopRequest(answer=processes.rank == 0)
         self._stepper = Stepper(recipe, self._networks, processes, config, stopping=lambda: self._stop.asked)
         self._averages = Averages({name: self._networks.modules[name] for name in recipe.averages(0)})
-        self._validation = recipe.validation()
+        validation = recipe.validation()
+        self._validation = validation if validation is not None and len(validation) else None
         self._means, self._scores = Means(), dict[str, float]()
         self._best: list[tuple[float, int]] = []
         self._step = 0
@@ -136,23 +139,21 @@ class _Training:
     def begin(self, job: str, settings: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
         """Make the output ready, and take up what is there."""
         plan = self._plan(job, settings)
-        found = self._processes.first(lambda: self._folder.begin(plan, resume=resume, overwrite=overwrite))
+        found = self._processes.first(
+            lambda: self._folder.begin(plan, steps=self._total, resume=resume, overwrite=overwrite)
+        )
         if found is not None:
-            self._take_up(found[1])
+            self._take_up(found)
             self._saved = self._step
-        if self._step > self._total:
-            raise UsageError(
-                f"the training there has taken {self._step} steps, more than the {self._total} asked for",
-                path=self._folder.path,
-                remedy="give more training.steps",
-            )
         if self._processes.rank == 0:
             self._journal = Journal(self._folder.path, step=self._step)
             self._journal.tell("resume" if found else "start", self._step, {"processes": self._processes.count})
 
     def _plan(self, job: str, settings: Mapping[str, Any]) -> Plan:
-        validation = 0 if self._validation is None else len(self._validation)
-        counts = {"samples": len(self._order.samples), "validation_samples": validation}
+        counts = {
+            "samples": len(self._order.samples),
+            "validation_samples": 0 if self._validation is None else len(self._validation),
+        }
         return Plan(
             verb="train",
             inputs=(),
@@ -254,10 +255,10 @@ class _Training:
         if due(self._config.log_every):
             self._log()
         better = False
-        if self._validation is not None and len(self._validation) and due(self._config.validate_every):
-            better = self._validate()
-        if self._validation is not None and len(self._validation) and due(self._config.picture_every):
-            self._show()
+        if self._validation is not None and due(self._config.validate_every):
+            better = self._validate(self._validation)
+        if self._validation is not None and due(self._config.picture_every):
+            self._show(self._validation)
         if better or due(self._config.checkpoint_every):
             self._save()
 
@@ -273,18 +274,17 @@ class _Training:
                 "train", self._step, {"epoch": epoch, **means, **rates, "skipped": self._stepper.rule.skipped, **speed}
             )
 
-    def _validate(self) -> bool:
+    def _validate(self, samples: Samples) -> bool:
         """Validate; return whether this is one of the best."""
-        assert self._validation is not None
         with self._evaluating():
-            self._scores = validate(self._recipe, self._validation, self._processes, self._config)
+            self._scores = validate(self._recipe, samples, self._processes, self._config)
         if self._journal is not None:
             self._journal.tell("validation", self._step, self._scores)
         name = self._recipe.monitor.removeprefix("-")
         if name not in self._scores:
             raise UsageError(f"the recipe monitors {name!r}, and its scores are {sorted(self._scores)}")
         score = self._scores[name]
-        kept = [*self._best, (score, self._step)] if score == score else self._best
+        kept = self._best if math.isnan(score) else [*self._best, (score, self._step)]
         kept.sort(key=lambda best: best[0], reverse=not self._recipe.monitor.startswith("-"))
         self._best = kept[: self._config.keep_best]
         return any(step == self._step for _, step in self._best)
@@ -295,13 +295,12 @@ class _Training:
         with self._averages.in_place(), self._networks.evaluating():
             yield
 
-    def _show(self) -> None:
+    def _show(self, samples: Samples) -> None:
         if self._journal is None:
             return
-        assert self._validation is not None
-        drawn = validation_draw(self._validation, 0, seed=self._config.seed)
+        drawn = validation_draw(samples, 0, seed=self._config.seed)
         with self._averages.in_place(), self._networks.evaluating(), self._processes.autocast():
-            for batch in load(self._validation, [[drawn]], device=self._processes.device):
+            for batch in load(samples, [[drawn]], device=self._processes.device):
                 self._journal.show(self._step, self._recipe.pictures(batch))
 
     def _align(self) -> None:

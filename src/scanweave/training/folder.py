@@ -37,20 +37,20 @@ class TrainingFolder:
         """Where the resolved plan lies; given as a configuration it trains again."""
         return self.path / "plan.json"
 
-    def begin(self, plan: Plan, *, resume: bool, overwrite: bool) -> tuple[int, dict[str, Any]] | None:
-        """Make the folder ready for a training by `plan`; return the step and state to go on from, or None.
+    def begin(self, plan: Plan, *, steps: int, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+        """Make the folder ready for `steps` steps by `plan`; return the state to go on from, or None.
 
         Raises:
             OutputError: There is a training already and neither `resume` nor `overwrite` is asked for, or the folder
                 cannot be written.
-            UsageError: The training there has another plan.
+            UsageError: The training there has another plan, or has taken more steps.
         """
         found = None
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             if not self.plan_path.is_file():
                 raise OutputError("exists, and holds no training", path=self.path, remedy="choose another name with -o")
             if resume:
-                found = self._go_on(plan)
+                found = self._go_on(plan, steps)
             elif overwrite:
                 self._clear()
             else:
@@ -59,7 +59,7 @@ class TrainingFolder:
         self._write(self.plan_path, plan.model_dump(mode="json"))
         return found
 
-    def _go_on(self, plan: Plan) -> tuple[int, dict[str, Any]] | None:
+    def _go_on(self, plan: Plan, steps: int) -> dict[str, Any] | None:
         differing = differences(read_plan(self.plan_path), plan)
         if differing:
             raise UsageError(
@@ -68,7 +68,17 @@ class TrainingFolder:
                 remedy="resume it with its own configuration, its plan.json, or train elsewhere with -o",
             )
         self.checkpoints.remove_leftovers()
-        return self.checkpoints.newest()
+        found = self.checkpoints.newest()
+        if found is None:
+            return None
+        taken, state = found
+        if taken > steps:
+            raise UsageError(
+                f"the training there has taken {taken} steps, more than the {steps} asked for",
+                path=self.path,
+                remedy="give more training.steps",
+            )
+        return state
 
     def _clear(self) -> None:
         for part in (*map(self.path.joinpath, _PARTS), *self.path.glob(_EXPLODED)):

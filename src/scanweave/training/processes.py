@@ -42,8 +42,13 @@ class Processes:
 
     def __init__(self, config: TrainingConfig) -> None:
         self._fabric = _fabric(config)
-        with _explained():
+        try:
             self._fabric.launch()
+        except (RuntimeError, ValueError) as error:
+            raise ResourceError(
+                f"the training's processes cannot begin: {str(error).splitlines()[0]}",
+                remedy="check that training.processes and training.nodes are what the launcher starts",
+            ) from error
         if self.count > 1:
             # Gloo aborts a process that ends while its threads run, and a later training here may still need them
             atexit.register(_part)

@@ -15,10 +15,14 @@ class StopRequest:
     """Remembers that the user, or a scheduler that takes the machine back, asked to stop; asked again, stops at once.
 
     Used as a context, on the main thread; elsewhere it changes nothing.
+
+    Args:
+        answer: Tell the user that the request was heard.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, answer: bool = True) -> None:
         self.asked = False
+        self._answer = answer
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -34,4 +38,5 @@ class StopRequest:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        print("stopping after this step; once more stops at once, without saving", file=sys.stderr)
+        if self._answer:
+            print("stopping after this step; once more stops at once, without saving", file=sys.stderr)
