@@ -291,6 +291,12 @@ def test_float16_lowers_the_scale_of_gradients_until_they_fit(toys, fit):
     assert all(torch.equal(a, b) for a, b in zip(recipe.net.parameters(), resumed.net.parameters(), strict=True))
 
 
+def test_float16_skips_what_the_recipe_itself_made_infinite(toys, fit):
+    options = {"precision": "float16", "steps": 6, "explode": None}
+    overflows = fit(toys.Regression(), name="clean", **options).skipped
+    assert fit(Poisoned(toys, {4, 5}).recipe(), **options).skipped == overflows + 2
+
+
 def test_recipes_that_contradict_themselves_are_refused(toys, fit):
     class Lost(toys.Regression):
         def modules(self):

@@ -141,16 +141,19 @@ class Stepper:
         return not bool(torch.isfinite(get_total_norm([p.grad for p in changing if p.grad is not None])))
 
     def _step(self, name: str, changing: Sequence[nn.Parameter], norm: Tensor, size: float, *, overflow: bool) -> None:
+        optimizer = self._networks.optimizers[name]
         gradients = [parameter.grad for parameter in changing if parameter.grad is not None]
         if overflow:
             self.rule.skip(name)
         elif not self.rule.passes(name, size, gradients):
-            return
+            if not self._processes.scales:
+                return
+            optimizer.zero_grad(set_to_none=True)  # a scale that was undone wants a step, if an empty one
         elif self._config.clip_norm is not None:
             mended = norm if math.isfinite(size) else get_total_norm(gradients)
             clip_grads_with_norm_(changing, self._config.clip_norm, mended)
         # after an overflow this takes no step, and lowers the scale
-        self._processes.step(self._networks.optimizers[name])
+        self._processes.step(optimizer)
 
 
 def _require_alike(updates: Sequence[Update], parts: int) -> None:
