@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import scanweave
-from scanweave import weights
+from scanweave import simulate, weights
 from scanweave.cli import main
 from scanweave.models import MostDsa, MostDsaConfig
 
@@ -32,15 +35,43 @@ def blob(frames: int, *, size: tuple[int, int] = (40, 56)) -> np.ndarray:
     return np.rint(run).astype(np.uint8)
 
 
-def run_all(document: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def run_all(
+    document: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    smaller: Mapping[str, str] | None = None,
+    one_step: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Run all commands that `document` shows, in `folder`.
+
+    Args:
+        document: Its name.
+        folder: Where the files lie that the commands name.
+        monkeypatch: Changes the folder.
+        smaller: Parts of commands that take long, and what stands for them here.
+        one_step: What is added to trainings, by the configuration that they name, for one step of a small network.
+    """
     monkeypatch.chdir(folder)
     shown = commands(document)
     assert len(shown) >= 5
     for line in shown:
-        assert main(shlex.split(line)[1:]) == 0, line
+        words = shlex.split(functools.reduce(lambda text, old: text.replace(old, smaller[old]), smaller or {}, line))
+        if words[1] == "train":
+            words += one_step[words[words.index("--config") + 1]]
+        assert main(words[1:]) == 0, line
 
 
-def test_from_most_dsa(tmp_path, monkeypatch):
+def patients(folder: Path, *, count: int, frames: int, size: tuple[int, int]) -> None:
+    """Write simulated echo runs, one file for each of `count` patients."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        scene = simulate.draw(simulate.EchoConfig(size=size), generator=np.random.default_rng(number))
+        times = np.arange(frames) / 30
+        scanweave.write(simulate.cine(scene, times), folder / f"{number}.dcm")
+
+
+def test_from_most_dsa(tmp_path, monkeypatch, goldens):
     a, b = blob(2)
     Image.fromarray(np.stack([a] * 3, axis=-1)).save(tmp_path / "DSA_a.png")
     Image.fromarray(np.stack([b] * 3, axis=-1)).save(tmp_path / "DSA_b.png")
@@ -48,12 +79,41 @@ def test_from_most_dsa(tmp_path, monkeypatch):
     small = MostDsa(MostDsaConfig(width=16, depths=(1, 1, 1, 1), key=4, context=3)).eval()
     for n in (1, 2, 3):
         weights.export_published("most-dsa", small, tmp_path / f"Inf{n}.pkl")
-    run_all("from-most-dsa.md", tmp_path, monkeypatch)
+    patients(tmp_path / "dicoms", count=4, frames=6, size=(64, 96))
+    shutil.copy(goldens / "most_dsa" / "vgg_layout_tiny.mat", tmp_path / "imagenet-vgg-verydeep-19.mat")
+    tiny = "--recipe.network.width 4 --recipe.network.heads 2 --recipe.network.depths 1 1 1 1".split()
+    run_all(
+        "from-most-dsa.md",
+        tmp_path,
+        monkeypatch,
+        smaller={"--training.batch 8 --training.epochs 50": "--training.batch 1 --training.epochs None"},
+        one_step={
+            "most-dsa-published-inf1": ["--training.steps", "1", "--training.workers", "0", *tiny],
+            "most-dsa-any-time": "--training.steps 1 --training.batch 1 --training.workers 0 "
+            "--recipe.data.crop 64 64 --recipe.data.gaps 3 5 --recipe.validation.gaps 3 5".split(),
+        },
+    )
+    assert {path.name for path in (tmp_path / "runs/published/weights").iterdir()} == {
+        f"{which}{suffix}" for which in ("best", "final") for suffix in (".safetensors", "-Inf1.pkl")
+    }
     assert [path.name for path in sorted((tmp_path / "three").glob("*.png"))] == [f"{k:06d}.png" for k in range(5)]
     assert sorted(path.name for path in (tmp_path / "theirs").glob("*.png")) == [
         f"InferImage_{k}_in_3.png" for k in (1, 2, 3)
     ]
     assert len(scanweave.read(tmp_path / "fine.dcm")) == 9
+
+
+def tiny_vgg16() -> dict[str, torch.Tensor]:
+    """Return torchvision's layout of VGG-16 with few channels."""
+    state, before, index = {}, 3, 0
+    for stage, depth in enumerate((2, 2, 3, 3, 3)):
+        for _ in range(depth):
+            generator = torch.Generator().manual_seed(index)
+            state[f"features.{index}.weight"] = 0.1 * torch.randn(4 + stage, before, 3, 3, generator=generator)
+            state[f"features.{index}.bias"] = torch.zeros(4 + stage)
+            before, index = 4 + stage, index + 2
+        index += 1
+    return state
 
 
 def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
@@ -67,7 +127,20 @@ def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
     for k, frame in enumerate(run[:2]):
         Image.fromarray(frame).save(tmp_path / "clip" / f"{k:06d}.png")
     weights.export_published("super-slomo", slomo("half_pixel"), tmp_path / "SuperSloMo39.ckpt")
-    run_all("from-slow-motion-echocardiography.md", tmp_path, monkeypatch)
+    patients(tmp_path / "dataset_folder" / "train_Dicoms", count=3, frames=12, size=(64, 96))
+    patients(tmp_path / "dataset_folder" / "test_Dicoms", count=1, frames=60, size=(96, 64))
+    torch.save(tiny_vgg16(), tmp_path / "vgg16-397923af.pth")
+    run_all(
+        "from-slow-motion-echocardiography.md",
+        tmp_path,
+        monkeypatch,
+        smaller={"640": "64"},
+        one_step={
+            "super-slomo-published": "--training.epochs None --training.steps 1 --training.batch 1".split(),
+            "super-slomo-mixed-gaps": "--training.steps 1 --training.batch 1 --training.workers 0 "
+            "--recipe.data.crop 64 64".split(),
+        },
+    )
     assert len(list((tmp_path / "theirs" / "clip_Slomo_x4").glob("*.png"))) == 5
     assert (tmp_path / "theirs" / "clip_Slomo_x4_fps30.mkv").exists()
     assert len(list((tmp_path / "slowed").glob("*.dcm"))) == 2
