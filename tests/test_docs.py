@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 import shlex
 import shutil
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def commands(document: str) -> list[str]:
     """Return the lines of all console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "docs" / document).read_text(), flags=re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
     return [line for block in blocks for line in block.splitlines() if line.startswith("scanweave ")]
 
 
@@ -54,7 +55,7 @@ def run_all(
     """
     monkeypatch.chdir(folder)
     shown = commands(document)
-    assert len(shown) >= 5
+    assert shown
     for line in shown:
         words = shlex.split(functools.reduce(lambda text, old: text.replace(old, smaller[old]), smaller or {}, line))
         if words[1] == "train":
@@ -83,7 +84,7 @@ def test_from_most_dsa(tmp_path, monkeypatch, goldens):
     shutil.copy(goldens / "most_dsa" / "vgg_layout_tiny.mat", tmp_path / "imagenet-vgg-verydeep-19.mat")
     tiny = "--recipe.network.width 4 --recipe.network.heads 2 --recipe.network.depths 1 1 1 1".split()
     run_all(
-        "from-most-dsa.md",
+        "docs/from-most-dsa.md",
         tmp_path,
         monkeypatch,
         smaller={"--training.batch 8 --training.epochs 50": "--training.batch 1 --training.epochs None"},
@@ -131,7 +132,7 @@ def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
     patients(tmp_path / "dataset_folder" / "test_Dicoms", count=1, frames=60, size=(96, 64))
     torch.save(tiny_vgg16(), tmp_path / "vgg16-397923af.pth")
     run_all(
-        "from-slow-motion-echocardiography.md",
+        "docs/from-slow-motion-echocardiography.md",
         tmp_path,
         monkeypatch,
         smaller={"640": "64"},
@@ -145,3 +146,19 @@ def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
     assert (tmp_path / "theirs" / "clip_Slomo_x4_fps30.mkv").exists()
     assert len(list((tmp_path / "slowed").glob("*.dcm"))) == 2
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+def test_a_small_network_trains_from_dicom_as_the_readme_says(tmp_path, monkeypatch):
+    patients(tmp_path / "dicoms", count=4, frames=8, size=(96, 96))
+    run_all(
+        "README.md",
+        tmp_path,
+        monkeypatch,
+        one_step={"most-dsa-tiny": "--training.steps 30 --training.validate-every 15".split()},
+    )
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    scores = [entry["psnr"] for entry in log if "psnr" in entry]
+    assert len(scores) == 2
+    slow = ["interpolate", "dicoms/0.dcm", "-o", "slow.npy", "--factor", "2", "--method", "most-dsa"]
+    assert main([*slow, "--weights", "run/weights/best.safetensors"]) == 0
+    assert np.load(tmp_path / "slow.npy").shape == (15, 96, 96)
