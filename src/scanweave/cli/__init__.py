@@ -19,6 +19,7 @@ COMMANDS = {
     "info": "say what is in a file: frames, times, regions, oddities",
     "prepare": "make a training set of DICOM, videos or folders of frames, split by patient; verify one",
     "train": "train a network on your own data, on one device or many machines; resumable",
+    "evaluate": "score methods and weights on runs or test sets, as published or better, with every baseline",
     "weights": "list, inspect, verify, convert and export files of network weights",
     "as-published": "the published programs' own files, to compare with: never for use",
     "demo": "slow the real echo that comes with pydicom, with film and report",

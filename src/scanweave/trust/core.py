@@ -274,7 +274,7 @@ def leave_one_out(
         raise UsageError(f"at most {max_hidden} hidden frames asked for", remedy="hide one or more, or leave it out")
     wanted = tuple(dict.fromkeys(gaps))
     found = {gap: clean_spans(len(cine), gap, breaks=[*duplicates, *cuts]) for gap in wanted}
-    skipped = {gap: _why_skipped(len(cine), gap) for gap, spans in found.items() if not spans}
+    skipped = {gap: why_skipped(len(cine), gap) for gap, spans in found.items() if not spans}
     plan = {gap: thinned(spans, max_hidden) for gap, spans in found.items() if spans}
     area = judged_region(cine, region)
     low, high = cine.levels
@@ -355,7 +355,8 @@ def _with_predictions(
     return [replace(s, predicted_error=predicted.get((s.gap, s.method, s.hidden))) for s in scores]
 
 
-def _why_skipped(length: int, gap: int) -> str:
+def why_skipped(length: int, gap: int) -> str:
+    """Say why a run of `length` frames has no span of `gap` that could be hidden."""
     if length <= gap:
         frames = f"{length} frame" if length == 1 else f"{length} frames"
         return f"{frames}: nothing can be hidden" if length < 3 else f"{frames}: too short to hide {gap - 1} in a row"

@@ -1,0 +1,245 @@
+"""What an evaluation scores: the methods that a user names, and the runs or samples of her files."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..cine import Cine, Source
+from ..errors import UsageError
+from ..interpolation.api import named_method
+from ..interpolation.augmentation import augmented
+from ..interpolation.clips import Clip
+from ..interpolation.config import NetworkOptions
+from ..interpolation.evaluate import Case, RunCase, RunOptions
+from ..interpolation.evaluation_protocols import most_dsa_cases, super_slomo_cases, triplet_cases
+from ..interpolation.layouts import LISTS, open_set
+from ..interpolation.manifest import NAME as MANIFEST
+from ..interpolation.methods import Method, needs_weights, runs_without_network
+from ..plan import fingerprint
+from ..trust.verdict import SIMPLEST_FIRST
+from ..weights.vgg import read_vgg
+from .evaluation_options import EvaluationOptions, MethodOptions
+from .gathering import SetInputs, SourceRun, find_runs
+from .inputs import ReadOptions, distinct, strip_dataset
+from .patients import tell
+
+BASELINES = SIMPLEST_FIRST
+"""In every table, by these labels."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process among those that evaluate together, as `torchrun` tells them apart.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        count: How many there are.
+        local: Number of this process on its machine.
+    """
+
+    rank: int = 0
+    count: int = 1
+    local: int = 0
+
+    @classmethod
+    def of_environment(cls) -> Share:
+        """Return what RANK, WORLD_SIZE and LOCAL_RANK say; without them the process is alone.
+
+        Raises:
+            UsageError: They contradict each other.
+        """
+        told = {name: os.environ.get(name, usual) for name, usual in (("RANK", "0"), ("WORLD_SIZE", "1"))}
+        local = os.environ.get("LOCAL_RANK", told["RANK"])
+        if not all(value.isdecimal() for value in (*told.values(), local)) or int(told["RANK"]) >= int(
+            told["WORLD_SIZE"]
+        ):
+            raise UsageError(
+                f"RANK is {told['RANK']}, WORLD_SIZE {told['WORLD_SIZE']} and LOCAL_RANK {local}",
+                remedy="start the processes by torchrun, or unset these variables",
+            )
+        return cls(int(told["RANK"]), int(told["WORLD_SIZE"]), int(local))
+
+    def device(self, wanted: str) -> str:
+        """Return where networks of this process run: processes of one machine share its GPUs out."""
+        if self.count > 1 and wanted in ("auto", "cuda") and torch.cuda.is_available():
+            return f"cuda:{self.local % torch.cuda.device_count()}"
+        return wanted
+
+
+def methods_of(options: MethodOptions, share: Share) -> dict[str, Method]:
+    """Return the methods to score by label, those that the user named first, then the baselines.
+
+    Raises:
+        UsageError: No such method, one named twice, or options that none of them heeds.
+        WeightsError: Weights that are missing, damaged or of another network.
+    """
+    names = list(options.method)
+    if len(names) == 1 and len(options.weights) > 1:
+        names *= len(options.weights)
+    weighted = [name for name in names if needs_weights(name) or not runs_without_network(name)]
+    if options.weights and len(weighted) != len(options.weights):
+        raise UsageError(
+            f"{len(options.weights)} weights for {len(weighted)} methods that may run on some",
+            remedy="name a --method for each of the --weights, in their order",
+        )
+    if not weighted:
+        _refuse_network_options(options)
+    files = iter(options.weights)
+    found: dict[str, Method] = {}
+    for name, count in zip(names, _running(names), strict=True):
+        weights = next(files, None) if name in weighted else None
+        label = name if names.count(name) == 1 or weights is None else f"{name} {weights.stem}"
+        label = label if label not in found else f"{label} ({count})"
+        if label in found or (names.count(name) > 1 and weights is None):
+            raise UsageError(f"method {name} is named twice", remedy="name it once")
+        method = named_method(name, _network_options(name, options, weights, share))
+        found[label] = augmented(method) if options.tta and name in weighted else method
+    return found | {name: named_method(name, NetworkOptions()) for name in BASELINES if name not in found}
+
+
+def _running(names: Sequence[str]) -> list[int]:
+    """Return for each name how often it has come so far."""
+    seen: Counter[str] = Counter()
+    counts = []
+    for name in names:
+        seen[name] += 1
+        counts.append(seen[name])
+    return counts
+
+
+def _network_options(name: str, options: MethodOptions, weights: Path | None, share: Share) -> NetworkOptions:
+    if runs_without_network(name):
+        return NetworkOptions()
+    slomo = name == "super-slomo"
+    return NetworkOptions(
+        weights=weights,
+        device=share.device(options.device),
+        precision=options.precision,
+        compile=options.compile,
+        tile=options.tile,
+        flow_scale=options.flow_scale,
+        warp_convention=options.warp_convention if slomo else None,
+        mean=options.mean if slomo else None,
+    )
+
+
+def _refuse_network_options(options: MethodOptions) -> None:
+    usual = MethodOptions()
+    for name in ("precision", "compile", "tile", "flow_scale", "tta", "warp_convention", "mean"):
+        if getattr(options, name) != getattr(usual, name):
+            raise UsageError(
+                f"no network is scored: --{name.replace('_', '-')} cannot be heeded", remedy="name one with --method"
+            )
+
+
+def cases_of(inputs: Sequence[Path], options: EvaluationOptions, reading: ReadOptions) -> list[Case]:
+    """Return what is scored, in an order that every process agrees on.
+
+    Raises:
+        UsageError: Not one set for a published protocol, or a split that it has not.
+        InputError: An input does not exist, is empty, or is damaged where it is looked at now.
+    """
+    if options.protocol == "leave-one-out":
+        return [case for path in _groups(inputs) for case in _run_cases(path, options, reading)]
+    given = [path for path in (*inputs, options.samples.data_path) if path is not None]
+    if len(given) != 1:
+        raise UsageError(
+            f"{len(given)} sets for protocol {options.protocol}", remedy="name one folder of a prepared set"
+        )
+    samples = options.samples
+    if options.protocol == "most-dsa":
+        return [
+            *most_dsa_cases(
+                given[0],
+                lists=samples.txt_path,
+                inter_frames=samples.inter_frames,
+                split=options.split,
+                sizes=samples.sizes,
+            )
+        ]
+    if options.protocol == "triplets":
+        return [*triplet_cases(given[0], split=options.split)]
+    vgg = None if samples.vgg is None else read_vgg(samples.vgg)
+    return [*super_slomo_cases(given[0], split=options.split, crop=samples.crop, sizes=samples.sizes, vgg=vgg)]
+
+
+def _groups(inputs: Sequence[Path]) -> list[tuple[Path, ...]]:
+    """Return each set by itself, and all files and folders of runs together: single images may be one run."""
+    if not inputs:
+        raise UsageError("no input", remedy="name a file, a folder, or a prepared set")
+    runs = tuple(path for path in inputs if not _is_set(path))
+    groups: list[tuple[Path, ...]] = [(path,) for path in inputs if _is_set(path)]
+    return [*groups, runs] if runs else groups
+
+
+def _is_set(path: Path) -> bool:
+    return (path / MANIFEST).is_file() or any((path / name).is_file() for name in LISTS.values())
+
+
+def _run_cases(paths: tuple[Path, ...], options: EvaluationOptions, reading: ReadOptions) -> list[Case]:
+    how = RunOptions(
+        gaps=tuple(dict.fromkeys(options.runs.gaps)),
+        max_hidden=options.runs.max_hidden,
+        regions=options.runs.regions,
+        interpolate_flow=options.runs.interpolate_flow,
+        duplicates=options.runs.duplicates,
+    )
+    if _is_set(paths[0]):
+        clips = open_set(paths[0]).of(options.split)
+        return [RunCase(clip.name, clip.files, _ClipReader(clip), how) for clip in clips]
+    sources = [source for source in find_runs(SetInputs(paths), reading) if source.stated in (None, "test")]
+    names = distinct(_named(source) for source in sources)
+    return [
+        RunCase(name.as_posix(), tuple(map(strip_dataset, source.run)), _RunReader(source, reading), how)
+        for name, source in zip(names, sources, strict=True)
+    ]
+
+
+def _named(source: SourceRun) -> Path:
+    first = source.run[0]
+    return (
+        first.relative_to(source.root)
+        if first.is_relative_to(source.root) and first != source.root
+        else Path(first.name)
+    )
+
+
+@dataclass(frozen=True)
+class _ClipReader:
+    """Reads a clip of a prepared set."""
+
+    clip: Clip
+
+    def __call__(self) -> tuple[Cine, str]:
+        clip, first = self.clip, self.clip.stored(0)
+        cine = Cine(
+            clip.stored,
+            shape=first.shape,
+            dtype=first.dtype,
+            times=range(len(clip)) if clip.times is None else clip.times,
+            time_unit="frame" if clip.times is None else "s",
+            levels=clip.levels,
+            source=Source(path=clip.files[0].parent),
+        )
+        return cine, clip.patient or clip.name
+
+
+@dataclass(frozen=True)
+class _RunReader:
+    """Reads a run of the user's files, and tells whose it is as a preparation does."""
+
+    source: SourceRun
+    reading: ReadOptions
+
+    def __call__(self) -> tuple[Cine, str]:
+        run = self.source.run
+        cine = self.reading.read(run)
+        digest = fingerprint(strip_dataset(run[0])).sha256
+        told = tell(run[0], self.source.root, cine, sha256=digest, how="auto")
+        return cine, told.pseudonym("")
