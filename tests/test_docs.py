@@ -7,7 +7,7 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,7 @@ def run_all(
     monkeypatch: pytest.MonkeyPatch,
     *,
     smaller: Mapping[str, str] | None = None,
-    one_step: Mapping[str, Sequence[str]] | None = None,
+    one_step: Mapping[str, str] | None = None,
 ) -> None:
     """Run all commands that `document` shows, in `folder`.
 
@@ -59,7 +59,7 @@ def run_all(
     for line in shown:
         words = shlex.split(functools.reduce(lambda text, old: text.replace(old, smaller[old]), smaller or {}, line))
         if words[1] == "train":
-            words += one_step[words[words.index("--config") + 1]]
+            words += shlex.split((one_step or {})[words[words.index("--config") + 1]])
         assert main(words[1:]) == 0, line
 
 
@@ -82,16 +82,16 @@ def test_from_most_dsa(tmp_path, monkeypatch, goldens):
         weights.export_published("most-dsa", small, tmp_path / f"Inf{n}.pkl")
     patients(tmp_path / "dicoms", count=4, frames=6, size=(64, 96))
     shutil.copy(goldens / "most_dsa" / "vgg_layout_tiny.mat", tmp_path / "imagenet-vgg-verydeep-19.mat")
-    tiny = "--recipe.network.width 4 --recipe.network.heads 2 --recipe.network.depths 1 1 1 1".split()
+    tiny = "--recipe.network.width 4 --recipe.network.heads 2 --recipe.network.depths 1 1 1 1"
     run_all(
         "docs/from-most-dsa.md",
         tmp_path,
         monkeypatch,
         smaller={"--training.batch 8 --training.epochs 50": "--training.batch 1 --training.epochs None"},
         one_step={
-            "most-dsa-published-inf1": ["--training.steps", "1", "--training.workers", "0", *tiny],
+            "most-dsa-published-inf1": f"--training.steps 1 --training.workers 0 {tiny}",
             "most-dsa-any-time": "--training.steps 1 --training.batch 1 --training.workers 0 "
-            "--recipe.data.crop 64 64 --recipe.data.gaps 3 5 --recipe.validation.gaps 3 5".split(),
+            "--recipe.data.crop 64 64 --recipe.data.gaps 3 5 --recipe.validation.gaps 3 5",
         },
     )
     assert {path.name for path in (tmp_path / "runs/published/weights").iterdir()} == {
@@ -137,9 +137,9 @@ def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
         monkeypatch,
         smaller={"640": "64"},
         one_step={
-            "super-slomo-published": "--training.epochs None --training.steps 1 --training.batch 1".split(),
+            "super-slomo-published": "--training.epochs None --training.steps 1 --training.batch 1",
             "super-slomo-mixed-gaps": "--training.steps 1 --training.batch 1 --training.workers 0 "
-            "--recipe.data.crop 64 64".split(),
+            "--recipe.data.crop 64 64",
         },
     )
     assert len(list((tmp_path / "theirs" / "clip_Slomo_x4").glob("*.png"))) == 5
@@ -154,7 +154,7 @@ def test_a_small_network_trains_from_dicom_as_the_readme_says(tmp_path, monkeypa
         "README.md",
         tmp_path,
         monkeypatch,
-        one_step={"most-dsa-tiny": "--training.steps 30 --training.validate-every 15".split()},
+        one_step={"most-dsa-tiny": "--training.steps 30 --training.validate-every 15"},
     )
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     scores = [entry["psnr"] for entry in log if "psnr" in entry]
