@@ -16,13 +16,35 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import trust
     from .cine import Cine
+    from .displacement import Displacement
     from .interpolation.api import interpolate
-    from .io import read, write
+    from .io import read, read_displacement, write
+    from .volume import Grid, Volume
 
-__all__ = ["Cine", "__version__", "interpolate", "read", "trust", "write"]
+__all__ = [
+    "Cine",
+    "Displacement",
+    "Grid",
+    "Volume",
+    "__version__",
+    "interpolate",
+    "read",
+    "read_displacement",
+    "trust",
+    "write",
+]
 
 # Name -> module: nothing is imported before it is asked for, so that `import scanweave` costs nothing.
-_HOMES = {"Cine": ".cine", "interpolate": ".interpolation.api", "read": ".io", "write": ".io"}
+_HOMES = {
+    "Cine": ".cine",
+    "Displacement": ".displacement",
+    "Grid": ".volume",
+    "Volume": ".volume",
+    "interpolate": ".interpolation.api",
+    "read": ".io",
+    "read_displacement": ".io",
+    "write": ".io",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -35,11 +35,7 @@ def nifti(magic: bytes = b"n+1\0", size: int = 348) -> bytes:
 @pytest.mark.parametrize(
     ("name", "data", "kind"),
     [
-        ("a.nii", nifti(), "NIfTI"),
-        ("a.nii.gz", gzip.compress(nifti() + bytes(3000), mtime=0), "NIfTI"),
-        ("a.mha", b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\n", "MetaImage"),
-        ("b.mha", b"Comment = x\nNDims = 3\n", "MetaImage"),
-        ("a.nrrd", b"NRRD0004\ntype: short\n", "NRRD"),
+        ("a.hdr", nifti(magic=b"\0\0\0\0"), "Analyze"),
         ("a.pdf", b"%PDF-1.7\n", "PDF"),
         ("a.webp", b"RIFF\x10\0\0\0WEBPVP8 ", "WebP"),
         ("a.jp2", b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
@@ -75,10 +71,8 @@ def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
         io.read(tmp_path / "pipe")
 
 
-def test_volumes_and_bad_arguments(tmp_path: Path) -> None:
+def test_bad_arguments(tmp_path: Path) -> None:
     path = picture(tmp_path / "a.png")
-    with pytest.raises(UnsupportedError, match="volumes"):
-        io.read(path, as_="volume")
     for fps in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError):
             io.read(path, source_fps=fps)
@@ -86,6 +80,12 @@ def test_volumes_and_bad_arguments(tmp_path: Path) -> None:
         io.read(path, dataset="x")
     with pytest.raises(UsageError, match="no input"):
         io.read([])
+    with pytest.raises(UsageError, match="none of auto"):
+        io.read(path, as_="film")
+    with pytest.raises(UsageError, match="of a volume, not of a cine"):
+        io.read(path, as_="cine", time_index=0)
+    with pytest.raises(UsageError, match="none is a phase"):
+        io.read(path, time_index=0)
 
 
 def test_a_real_echo_is_read_by_content(tmp_path: Path) -> None:

@@ -33,8 +33,8 @@ def make_demo(folder: Path, *, factor: int = 4, progress: Progress | None = None
     )
     film = slow.with_suffix(".mp4")
     report = progress or (lambda what, done, total: None)
-    made = io.read(slow)
-    rate = io.read(echo).fps
+    made = io.read(slow, as_="cine")
+    rate = io.read(echo, as_="cine").fps
     io.write(
         made,
         film,

@@ -1,4 +1,4 @@
-"""What is in a file: as the header states it, and as its frames show it."""
+"""What is in a file: as the header states it, and as its frames or voxels show it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from ..cine import Cine
 from ..interpolation.api import Progress
 from ..trust.survey import survey
+from ..volume import Volume
 from .inputs import ReadOptions, Run
 
 
@@ -19,18 +20,20 @@ def inspect(
     header_only: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Return what is known of a run, JSON-able.
+    """Return what is known of a run or a volume, JSON-able.
 
     Args:
         run: One file or folder, or single images in order.
         reading: How it is read.
-        header_only: Do not decode frames; duplicates and cuts then stay unknown.
+        header_only: Do not decode frames or voxels; duplicates, cuts and the range of values then stay unknown.
         progress: Called with (what is being done, how many done, of how many).
 
     Raises:
         ScanweaveError: The run cannot be read.
     """
-    cine = (reading or ReadOptions()).read(run)
+    cine = (reading or ReadOptions()).read_any(run)
+    if isinstance(cine, Volume):
+        return {"input": str(run[0]), **describe_volume(cine, header_only=header_only)}
     found: dict[str, Any] = {"input": str(run[0]), **describe(cine)}
     if not header_only:
         report = progress or (lambda what, done, total: None)
@@ -66,3 +69,28 @@ def describe(cine: Cine) -> dict[str, Any]:
         "facts": cine.source.facts,
         "notes": list(cine.source.notes),
     }
+
+
+def describe_volume(volume: Volume, *, header_only: bool = False) -> dict[str, Any]:
+    """Return what is known of a volume; the range of its voxels only if they may be decoded."""
+    slices, rows, columns = volume.grid.shape
+    found: dict[str, Any] = {
+        "format": volume.source.format,
+        "slices": slices,
+        "rows": rows,
+        "columns": columns,
+        "channels": volume.channels or 1,
+        "stored_as": str(volume.dtype),
+        "scale": volume.scale,
+        "offset": volume.offset,
+        "modality": volume.source.modality,
+        "space_unit": volume.space_unit,
+        "spacing": list(volume.spacing),
+        "affine": volume.affine.tolist(),
+        "time_index": volume.time_index,
+    }
+    if not header_only:
+        found["finite"] = bool(np.all(np.isfinite(volume.voxels)))
+        if found["finite"]:
+            found["values"] = {"least": float(volume.voxels.min()), "greatest": float(volume.voxels.max())}
+    return found | {"facts": volume.source.facts, "notes": list(volume.source.notes)}

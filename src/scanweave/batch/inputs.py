@@ -9,7 +9,8 @@ from typing import Literal
 
 from .. import io
 from ..cine import Cine
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
+from ..volume import Volume
 
 Run = tuple[Path, ...]
 
@@ -22,16 +23,33 @@ class ReadOptions:
         as_: What a folder or file is, where it could be more than one thing.
         series: Which series of a folder: number, description or UID.
         source_fps: True frames per second, where the file states none or a wrong one.
+        time_index: Which phase of a volume over time.
     """
 
     as_: Literal["auto", "cine", "volume"] = "auto"
     series: str | None = None
     source_fps: float | None = None
+    time_index: int | None = None
 
     def read(self, run: Run) -> Cine:
-        """Read one run."""
+        """Read one run of frames over time.
+
+        Raises:
+            UnsupportedError: It is a volume.
+        """
+        found = self.read_any(run)
+        if isinstance(found, Volume):
+            raise UnsupportedError(
+                f"is a volume ({found.shape[0]} slices at one time), not a run over time",
+                path=run[0],
+                remedy="give a run of frames over time",
+            )
+        return found
+
+    def read_any(self, run: Run) -> Cine | Volume:
+        """Read one run of frames over time, or one volume."""
         source = run[0] if len(run) == 1 else list(run)
-        return io.read(source, as_=self.as_, series=self.series, source_fps=self.source_fps)
+        return io.read(source, as_=self.as_, series=self.series, source_fps=self.source_fps, time_index=self.time_index)
 
 
 def strip_dataset(path: Path) -> Path:
@@ -57,8 +75,13 @@ def distinct(paths: Iterable[Path]) -> list[Path]:
     return chosen
 
 
-def collect_runs(inputs: Sequence[Path], options: ReadOptions) -> list[Run]:
+def collect_runs(inputs: Sequence[Path], options: ReadOptions, *, volumes: bool = False) -> list[Run]:
     """Return the runs that `inputs` name: single images form one run, a folder of many runs gives each of them.
+
+    Args:
+        inputs: Files and folders.
+        options: How they are read.
+        volumes: Count NIfTI, MetaImage and NRRD files in folders too.
 
     Raises:
         InputError: An input does not exist, or holds no run.
@@ -71,7 +94,7 @@ def collect_runs(inputs: Sequence[Path], options: ReadOptions) -> list[Run]:
     runs: list[Run] = []
     for path in inputs:
         if path.is_dir() and options.as_ == "auto" and options.series is None:
-            runs.extend((found,) for found in io.inputs_in(path))
+            runs.extend((found,) for found in io.inputs_in(path, volumes=volumes))
         else:
             runs.append((path,))
     if not runs:

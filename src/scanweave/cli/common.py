@@ -62,9 +62,12 @@ class Reading:
     source_fps: float | None = None
     """True frames per second of the input, where the file states none or a wrong one."""
 
+    time_index: int | None = None
+    """Which phase of a volume over time, counted from 0."""
+
     def options(self) -> ReadOptions:
         """Return them for the reader."""
-        return ReadOptions(as_=self.as_, series=self.series, source_fps=self.source_fps)
+        return ReadOptions(as_=self.as_, series=self.series, source_fps=self.source_fps, time_index=self.time_index)
 
 
 def parse(kind: type[Parsed], args: Sequence[str], *, prog: str, markers: Sequence[Any] = MARKERS) -> Parsed:

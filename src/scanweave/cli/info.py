@@ -20,7 +20,7 @@ from .common import Meter, Reading, Terminal, given, parse, print_json
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Say what is in a file: format, frames, times and how sure they are, regions, duplicates, cuts, oddities."""
+    """Say what is in a file: frames, times and how sure they are, regions, duplicates, cuts; or a volume's grid."""
 
     inputs: tyro.conf.Positional[tuple[Path, ...]] = ()
     """Files or folders."""
@@ -46,7 +46,7 @@ def main(args: Sequence[str]) -> int:
     if command.methods:
         _list_methods(as_json=command.json)
         return 0
-    runs = collect_runs(given(command.inputs), command.reading.options())
+    runs = collect_runs(given(command.inputs), command.reading.options(), volumes=True)
     look = _look if len(runs) == 1 else _look_or_say
     answers = [look(run, command) for run in runs]
     if command.json:

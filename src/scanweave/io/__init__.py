@@ -1,4 +1,4 @@
-"""Files to `Cine` and back; the format is found from the content, never from the suffix."""
+"""Files to `Cine` and `Volume` and back; the format is found from the content, never from the suffix."""
 
 from __future__ import annotations
 
@@ -6,20 +6,36 @@ import math
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from ..cine import Cine
+from ..displacement import Displacement
 from ..errors import InputError, UnsupportedError, UsageError
+from ..volume import Volume
 from .common import Progress, natural
 from .files import atomic_output, check_output
 from .folders import are_single_images, inputs_in, left_out, list_folder, suffix_like
-from .kinds import IMAGES, RUNS, kind_of, require_known
+from .kinds import IMAGES, RUNS, VOLUMES, kind_of, require_known
+from .volume_files import VOLUME_SUFFIXES, write_field, write_volume
+from .volumes import volume_of_cine
 
-__all__ = ["SUFFIXES", "Progress", "are_single_images", "inputs_in", "natural", "read", "suffix_like", "write"]
+__all__ = [
+    "SUFFIXES",
+    "VOLUME_SUFFIXES",
+    "Progress",
+    "are_single_images",
+    "inputs_in",
+    "natural",
+    "read",
+    "read_displacement",
+    "suffix_like",
+    "write",
+]
 
 Like = str | os.PathLike[str]
+As = Literal["auto", "cine", "volume"]
 
 SUFFIXES: dict[str, str] = {
     ".dcm": "dicom",
@@ -43,30 +59,69 @@ SUFFIXES: dict[str, str] = {
 """What each suffix is written as; no suffix is a folder of PNGs."""
 
 
+@overload
 def read(
     path: Like | Sequence[Like],
     *,
-    as_: Literal["auto", "cine", "volume"] = "auto",
+    as_: Literal["cine"],
     series: str | None = None,
     dataset: str | None = None,
     source_fps: float | None = None,
-) -> Cine:
-    """Read a run of frames; pixels are decoded when asked for.
+    time_index: int | None = None,
+) -> Cine: ...
+
+
+@overload
+def read(
+    path: Like | Sequence[Like],
+    *,
+    as_: Literal["volume"],
+    series: str | None = None,
+    dataset: str | None = None,
+    source_fps: float | None = None,
+    time_index: int | None = None,
+) -> Volume: ...
+
+
+@overload
+def read(
+    path: Like | Sequence[Like],
+    *,
+    as_: As = "auto",
+    series: str | None = None,
+    dataset: str | None = None,
+    source_fps: float | None = None,
+    time_index: int | None = None,
+) -> Cine | Volume: ...
+
+
+def read(
+    path: Like | Sequence[Like],
+    *,
+    as_: As = "auto",
+    series: str | None = None,
+    dataset: str | None = None,
+    source_fps: float | None = None,
+    time_index: int | None = None,
+) -> Cine | Volume:
+    """Read a run of frames or a volume; pixels are decoded when asked for.
 
     Args:
-        path: A DICOM file or folder; a folder of PNG, TIFF, JPEG or BMP; a many-page TIFF; npy, npz or HDF5
-            (``file.h5:/dataset``); a video; or a list of single images in the order of time.
-        as_: What to read it as. ``volume`` is not handled yet.
+        path: A DICOM file or folder; NIfTI, MetaImage or NRRD; a folder of PNG, TIFF, JPEG or BMP; a many-page TIFF;
+            npy, npz or HDF5 (``file.h5:/dataset``); a video; or a list of single images in the order of time.
+        as_: What to read it as. ``auto`` gives a cine where times vary at one position or nothing is known of
+            positions, and a volume where positions vary at one time. ``volume`` takes pages and pictures as slices.
         series: Which DICOM series of a folder, where there are several.
         dataset: Name of the HDF5 dataset or npz array, where there are several.
         source_fps: Frames per second of the source, where the file states none or a wrong one.
+        time_index: Which phase of a file that holds a volume over time, 0-based.
 
     Returns:
-        The run. `Cine.source.notes` says what was odd about the file.
+        The run or the volume. ``source.notes`` says what was odd about the file.
 
     Raises:
-        InputError: Missing, empty, damaged, or not one run.
-        UnsupportedError: Sound, but not frames over time in grey or colour.
+        InputError: Missing, empty, damaged, not one run or volume, or both time and position vary.
+        UnsupportedError: Sound, but no frames over time or voxels in grey or colour.
         UsageError: Arguments that contradict each other.
 
     Example:
@@ -77,25 +132,42 @@ def read(
     """
     if as_ not in ("auto", "cine", "volume"):
         raise UsageError(f"as_={as_!r} is none of auto, cine, volume")
-    if as_ == "volume":
-        raise UnsupportedError("volumes are not handled yet", remedy="read a run of frames over time")
+    if as_ == "cine" and time_index is not None:
+        raise UsageError("a phase is chosen of a volume, not of a cine", remedy="leave out the phase, or --as cine")
     if source_fps is not None and not (math.isfinite(source_fps) and source_fps > 0):
         raise UsageError(f"a source rate of {source_fps} frames per second", remedy="give --source-fps above 0")
+    wish = _Wish(as_, series, dataset, source_fps, time_index)
     if not isinstance(path, str | os.PathLike):
         paths = [Path(one) for one in path]
         if len(paths) != 1:
-            return _read_list(paths, source_fps)
+            return wish.settle(_read_list(paths, source_fps))
         path = paths[0]
     file, named = _split_dataset(Path(path))
     if named is not None and dataset is not None and named.strip("/") != dataset.strip("/"):
         raise UsageError(f"two datasets are named: {named} and {dataset}", remedy="name one")
     if file.is_dir():
-        return _read_folder(file, series, source_fps, as_ == "cine")
-    return _read_file(file, series, dataset or named, source_fps, as_ == "cine")
+        return _read_folder(file, wish)
+    return _read_file(file, replace(wish, dataset=dataset or named))
+
+
+def read_displacement(path: Like) -> Displacement:
+    """Read a displacement field: a vector NIfTI of scanweave, ITK or ANTs.
+
+    Raises:
+        InputError: Missing, damaged, or no field.
+    """
+    file = Path(path)
+    kind = kind_of(file)
+    require_known(kind, file)
+    if kind != "nifti":
+        raise InputError(f"is no NIfTI file ({kind})", path=file, remedy="give a displacement field as NIfTI")
+    from .nifti_writer import read_displacement as read_field
+
+    return read_field(file)
 
 
 def write(
-    item: Cine,
+    item: Cine | Volume | Displacement,
     path: Like,
     *,
     like: Any = None,
@@ -106,13 +178,14 @@ def write(
     lossless: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
-    """Write a run, frame by frame; the output is whole or absent.
+    """Write a run frame by frame, a volume, or a displacement field; the output is whole or absent.
 
     Args:
-        item: The run.
-        path: Where; the suffix picks the format (`SUFFIXES`), none means a folder of PNGs, ``file.h5:/dataset`` names
-            the dataset.
-        like: For DICOM: the header to derive from, instead of the run's own source.
+        item: What to write. The options below `overwrite` are for runs.
+        path: Where; the suffix picks the format (`SUFFIXES` of runs, `VOLUME_SUFFIXES` of volumes, ``.nii.gz`` of
+            fields), none means a folder of PNGs, ``file.h5:/dataset`` names the dataset.
+        like: For DICOM: the header to derive from, instead of the run's own source. For NIfTI: a volume, or the name
+            of one, whose header fields are kept.
         overwrite: Replace an existing output. An input is never replaced.
         playback_fps: Frames per second at which a video, or a DICOM viewer, shows it.
         single_frames: For DICOM: a folder with one file per frame.
@@ -128,6 +201,10 @@ def write(
         OutputError: The output is an input, exists, or cannot be written.
     """
     target, dataset = _split_target(Path(path))
+    if isinstance(item, Displacement):
+        return write_field(item, target, overwrite=overwrite)
+    if isinstance(item, Volume):
+        return write_volume(item, target, dataset=dataset, like=like, overwrite=overwrite)
     suffix = target.suffix.lower()
     kind = "dicom" if single_frames else SUFFIXES.get(suffix, "folder" if not suffix else None)
     if kind is None:
@@ -186,15 +263,57 @@ def _writer(
     return lambda cine, place, progress: write_picture(cine, place, format_=kind)  # type: ignore[arg-type]
 
 
-def _read_file(file: Path, series: str | None, dataset: str | None, source_fps: float | None, as_cine: bool) -> Cine:
+@dataclass(frozen=True)
+class _Wish:
+    """What a caller of `read` asks for."""
+
+    as_: As
+    series: str | None
+    dataset: str | None
+    source_fps: float | None
+    time_index: int | None
+
+    def settle(self, found: Cine | Volume) -> Cine | Volume:
+        """Return what was read of a format that knows frames only as what is asked for."""
+        if isinstance(found, Volume):
+            return found
+        if self.time_index is not None:
+            raise UsageError("holds no volumes over time, so that none is a phase", path=found.source.path)
+        return volume_of_cine(found) if self.as_ == "volume" else found
+
+
+def _read_file(file: Path, wish: _Wish) -> Cine | Volume:
     kind = kind_of(file)
+    if kind in ("unknown", "analyze") and file.suffix.lower() == ".img" and file.with_suffix(".hdr").is_file():
+        return _read_file(file.with_suffix(".hdr"), wish)  # voxels alone: their header says what they are
     require_known(kind, file)
-    if dataset is not None and kind not in ("hdf5", "npz"):
+    if wish.dataset is not None and kind not in ("hdf5", "npz"):
         raise UsageError(f"{file}: only HDF5 and npz files hold named datasets", remedy="leave the dataset out")
     if kind == "dicom":
         from . import dicom
 
-        return dicom.read_cine(file, series=series, source_fps=source_fps, as_cine=as_cine)
+        return dicom.read(
+            file, as_=wish.as_, series=wish.series, source_fps=wish.source_fps, time_index=wish.time_index
+        )
+    if kind in VOLUMES:
+        return _read_volume(file, kind, wish)
+    return wish.settle(_read_frames(file, kind, wish))
+
+
+def _read_volume(file: Path, kind: str, wish: _Wish) -> Cine | Volume:
+    if kind == "nifti":
+        from .nifti import read_nifti
+
+        return read_nifti(file, as_=wish.as_, time_index=wish.time_index, source_fps=wish.source_fps)
+    if wish.as_ == "cine":
+        raise UnsupportedError(f"is a volume ({kind}), not a run over time", path=file, remedy="read it as a volume")
+    from .itk import read_itk
+
+    return read_itk(file, kind=kind, time_index=wish.time_index)
+
+
+def _read_frames(file: Path, kind: str, wish: _Wish) -> Cine | Volume:
+    source_fps = wish.source_fps
     if kind in ("video", "gif"):
         from .video import read_video
 
@@ -206,13 +325,13 @@ def _read_file(file: Path, series: str | None, dataset: str | None, source_fps: 
     if kind == "hdf5":
         from .hdf5 import read_hdf5
 
-        return read_hdf5(file, dataset=dataset, source_fps=source_fps)
+        return read_hdf5(file, dataset=wish.dataset, as_=wish.as_, source_fps=source_fps)
     if kind in ("npy", "npz"):
-        from .arrays import read_npy, read_npz
+        from .arrays import read_npy, read_npy_volume, read_npz
 
-        if kind == "npy":
-            return read_npy(file, source_fps=source_fps)
-        return read_npz(file, name=dataset and dataset.strip("/"), source_fps=source_fps)
+        if kind == "npz":
+            return read_npz(file, name=wish.dataset and wish.dataset.strip("/"), as_=wish.as_, source_fps=source_fps)
+        return read_npy_volume(file) if wish.as_ == "volume" else read_npy(file, source_fps=source_fps)
     from .images import read_pictures
 
     return read_pictures([file], source_fps=source_fps)
@@ -235,23 +354,26 @@ def _read_list(paths: list[Path], source_fps: float | None) -> Cine:
     return read_pictures(paths, source_fps=source_fps)
 
 
-def _read_folder(folder: Path, series: str | None, source_fps: float | None, as_cine: bool) -> Cine:
+def _read_folder(folder: Path, wish: _Wish) -> Cine | Volume:
     listing = list_folder(folder)
     slices, pictures = listing.of("dicom"), listing.of(*IMAGES)
     if slices:
         from . import dicom
 
-        cine = dicom.read_cine(folder, series=series, source_fps=source_fps, as_cine=as_cine)
+        found = dicom.read(
+            folder, as_=wish.as_, series=wish.series, source_fps=wish.source_fps, time_index=wish.time_index
+        )
         if pictures:
-            cine.source = replace(cine.source, notes=(*cine.source.notes, *left_out(listing, slices)))
-        return cine
+            found.source = replace(found.source, notes=(*found.source.notes, *left_out(listing, slices)))
+        return found
     if pictures:
         from .images import read_pictures
 
-        return read_pictures(pictures, folder=folder, source_fps=source_fps, notes=left_out(listing, pictures))
-    runs = listing.of(*RUNS)
+        notes = left_out(listing, pictures)
+        return wish.settle(read_pictures(pictures, folder=folder, source_fps=wish.source_fps, notes=notes))
+    runs = listing.of(*RUNS, *VOLUMES)
     if len(runs) == 1 and not listing.folders:
-        return _read_file(runs[0], series, None, source_fps, as_cine)
+        return _read_file(runs[0], wish)
     if runs or listing.folders:
         inside = ", ".join(path.name for path in [*runs, *listing.folders][:5])
         raise InputError(f"is a folder of several inputs: {inside}", path=folder, remedy="name one of them")

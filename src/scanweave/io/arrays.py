@@ -1,4 +1,4 @@
-"""NumPy files: ``.npy`` mapped from disk, ``.npz`` by the name of its array."""
+"""NumPy files: ``.npy`` mapped from disk, ``.npz`` by the name of its array; runs of frames and volumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from ..cine import Cine, Source
 from ..errors import InputError
+from ..volume import Volume
 from .common import Meaning, Progress, as_native_order, check_plausible, frame_times, native, reading
+from .volumes import VolumeMeaning, volume_of
 
 _BLOCK = 1 << 20
 _NO_TIMES = "A npy file keeps neither times nor levels; npz, HDF5 and TIFF do."
@@ -29,13 +31,27 @@ def read_npy(path: Path, *, source_fps: float | None = None) -> Cine:
     return cine_of(array, path, format_="npy", source_fps=source_fps)
 
 
-def read_npz(path: Path, *, name: str | None = None, source_fps: float | None = None) -> Cine:
-    """Read one array of an archive, with the array ``times`` (seconds) if it lies beside it.
+def read_npy_volume(path: Path) -> Volume:
+    """Read ``(slice, row, column[, channel])``, or one slice, mapped from disk; the file states no geometry.
+
+    Raises:
+        InputError: Damaged, pickled, or of another shape.
+    """
+    with reading(path, "a NumPy array"):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return volume_of(array, path, format_="npy")
+
+
+def read_npz(
+    path: Path, *, name: str | None = None, as_: str = "auto", source_fps: float | None = None
+) -> Cine | Volume:
+    """Read one array of an archive: a run, or a volume where scanweave says so or an array ``affine`` lies beside it.
 
     Args:
         path: The archive.
-        name: The array, where there are several and none is called ``frames``.
-        source_fps: Frames per second, in place of times in the file.
+        name: The array, where there are several and none is called ``frames`` or ``voxels``.
+        as_: ``auto``, ``cine`` or ``volume``.
+        source_fps: Frames per second, in place of the array ``times`` (seconds).
 
     Raises:
         InputError: Damaged, or the array cannot be chosen.
@@ -45,10 +61,34 @@ def read_npz(path: Path, *, name: str | None = None, source_fps: float | None = 
         with zipfile.ZipFile(path) as container:
             array = _member(container, chosen, path)
         times = archive["times"] if "times" in archive.files and chosen != "times" else None
-        meaning = Meaning.parse(str(archive["meaning"])) if "meaning" in archive.files else None
+        said = str(archive["meaning"]) if "meaning" in archive.files else None
+        affine = archive["affine"] if "affine" in archive.files and chosen != "affine" else None
+    spatial = VolumeMeaning.parse(said)
+    if as_ == "volume" or (as_ == "auto" and times is None and not (spatial is None and affine is None)):
+        return volume_of(array, path, format_="npz", affine=affine, meaning=spatial, name=chosen)
+    meaning = Meaning.parse(said)
     if times is not None and times.shape != array.shape[:1]:
         times = None
     return cine_of(array, path, format_="npz", source_fps=source_fps, times=times, meaning=meaning, name=chosen)
+
+
+def write_npy_volume(volume: Volume, path: Path) -> tuple[str, ...]:
+    """Write ``(slice, row, column[, channel])`` in the stored dtype; return notes."""
+    with path.open("wb") as stream:
+        np.lib.format.write_array(stream, np.ascontiguousarray(volume.voxels), allow_pickle=False)
+    return ("A npy file keeps neither geometry nor scale; npz, HDF5 and NIfTI do.",)
+
+
+def write_npz_volume(volume: Volume, path: Path) -> tuple[str, ...]:
+    """Write ``voxels``, what they mean, and ``affine`` (``(slice, row, column, 1)`` to mm in RAS+) where known."""
+    arrays: dict[str, Any] = {"voxels": volume.voxels, "meaning": np.array(VolumeMeaning.of(volume).dumps())}
+    if volume.space_unit == "mm":
+        arrays["affine"] = volume.affine
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
+    return ()
 
 
 def cine_of(
@@ -154,8 +194,9 @@ def _choose(names: list[str], name: str | None, path: Path) -> str:
         if name in names:
             return name
         raise InputError(f"holds no array {name}", path=path, remedy=f"choose one of {', '.join(sorted(names))}")
-    if "frames" in names:
-        return "frames"
+    for usual in ("frames", "voxels"):
+        if usual in names:
+            return usual
     if len(names) == 1:
         return names[0]
     raise InputError(

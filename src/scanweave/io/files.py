@@ -38,6 +38,7 @@ def atomic_output(path: Path, *, folder: bool = False) -> Iterator[Path]:
         if folder:
             target.mkdir()
         yield target
+        _share(target)
         _sync(target)
         if path.is_dir() and not path.is_symlink():
             path.replace(hold / "replaced")
@@ -90,6 +91,14 @@ def _same(a: Path, b: Path) -> bool:
         return a.samefile(b)
     except OSError:
         return a.resolve() == b.resolve()
+
+
+def _share(path: Path) -> None:
+    """Let others read a file as any new one: some writers leave it to its owner alone."""
+    if path.is_file():
+        usual = path.with_name("usual")
+        usual.touch()
+        path.chmod(usual.stat().st_mode)
 
 
 def _sync(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..errors import InputError, ScanweaveError
 from ..plan import SUFFIX as SIDECAR_SUFFIX
 from .common import natural, reading
-from .kinds import IMAGES, RUNS, kind_of
+from .kinds import IMAGES, RUNS, VOLUMES, kind_of
 
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _NAMED_AT_MOST = 3
@@ -53,18 +53,22 @@ def left_out(listing: Listing, used: Sequence[Path]) -> tuple[str, ...]:
     return (f"Left out, since they are not part of the run: {', '.join(rest[:_NAMED_AT_MOST])}{more}.",)
 
 
-def inputs_in(path: Path) -> list[Path]:
+def inputs_in(path: Path, *, volumes: bool = False) -> list[Path]:
     """Return the runs that `path` holds, for commands that take a folder of many inputs.
 
     A file is a run. A folder is one run if it holds single pictures or single-frame DICOM only; otherwise every
     multi-frame DICOM, video, many-page TIFF and array file in it is a run, and so is what its sub-folders hold.
+
+    Args:
+        path: A file or a folder.
+        volumes: Count NIfTI, MetaImage and NRRD files too.
 
     Raises:
         InputError: Missing, or nothing in it is a run.
     """
     if not path.is_dir():
         return [path]
-    found = _runs(path)
+    found = _runs(path, RUNS | VOLUMES if volumes else RUNS)
     if not found:
         raise InputError("holds no images, DICOM, video or arrays", path=path, remedy="give another folder")
     return found
@@ -92,7 +96,18 @@ def suffix_like(path: Path) -> str:
     own = file.suffix.lower()
     if kind == "video":
         return own if own in (".mp4", ".mov", ".mkv", ".avi") else ".mp4"
-    named = {"dicom": ".dcm", "tiff": ".tif", "gif": ".gif", "npy": ".npy", "npz": ".npz", "hdf5": ".h5"}
+    if kind == "nifti":
+        return ".nii.gz" if file.name.lower().endswith(".gz") else ".nii"
+    named = {
+        "metaimage": ".mha",
+        "nrrd": ".nrrd",
+        "dicom": ".dcm",
+        "tiff": ".tif",
+        "gif": ".gif",
+        "npy": ".npy",
+        "npz": ".npz",
+        "hdf5": ".h5",
+    }
     return named.get(kind, "")
 
 
@@ -101,14 +116,14 @@ def _ignored(path: Path) -> bool:
     return name.startswith(".") or name in _CLUTTER or name.endswith(SIDECAR_SUFFIX)
 
 
-def _runs(folder: Path) -> list[Path]:
+def _runs(folder: Path, kinds: frozenset[str]) -> list[Path]:
     listing = list_folder(folder)
-    runs = [path for path, kind in listing.kinds.items() if kind in RUNS]
+    runs = [path for path, kind in listing.kinds.items() if kind in kinds]
     single: list[Path] = []
     for path in listing.of("dicom", *IMAGES):
         alone = _is_picture(path, listing.kinds[path]) or _is_single_frame(path, listing.kinds[path])
         (single if alone else runs).append(path)
-    below = [run for sub in listing.folders for run in _runs(sub)]
+    below = [run for sub in listing.folders for run in _runs(sub, kinds)]
     if single and not runs and not below:
         return [folder]
     return [*sorted([*runs, *single], key=natural), *below]

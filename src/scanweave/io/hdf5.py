@@ -1,4 +1,4 @@
-"""HDF5: one dataset of frames, read frame by frame."""
+"""HDF5: one dataset of frames, read frame by frame, or of the voxels of a volume."""
 
 from __future__ import annotations
 
@@ -12,21 +12,28 @@ from numpy.typing import NDArray
 
 from ..cine import Cine
 from ..errors import InputError, UnsupportedError, UsageError
+from ..volume import Volume
 from .arrays import cine_of
 from .common import Meaning, Progress, native, reading
+from .volumes import VolumeMeaning, volume_of
 
 _KIND = "an HDF5 file"
 _MEANING = "scanweave"
 
 
-def read_hdf5(path: Path, *, dataset: str | None = None, source_fps: float | None = None) -> Cine:
-    """Read a dataset ``(frame, row, column[, 3])``; the file stays open as long as the cine lives.
+def read_hdf5(
+    path: Path, *, dataset: str | None = None, as_: str = "auto", source_fps: float | None = None
+) -> Cine | Volume:
+    """Read a dataset ``(frame, row, column[, 3])``; the file stays open as long as the result lives.
 
-    Times are taken from a dataset ``times`` (seconds) in the same group, if there is one of fitting length.
+    Times are taken from a dataset ``times`` (seconds) in the same group, if there is one of fitting length. It is a
+    volume ``(slice, row, column[, channel])`` where scanweave says so, or where it has an attribute ``affine`` (from
+    ``(slice, row, column, 1)`` to mm in RAS+) and no times.
 
     Args:
         path: The file.
-        dataset: Name of the dataset; without it the file must hold exactly one that can be a run.
+        dataset: Name of the dataset; without it the file must hold exactly one that can be a run or a volume.
+        as_: ``auto``, ``cine`` or ``volume``.
         source_fps: Frames per second, in place of times in the file.
 
     Raises:
@@ -40,15 +47,13 @@ def read_hdf5(path: Path, *, dataset: str | None = None, source_fps: float | Non
         if not isinstance(chosen, h5py.Dataset):
             raise InputError(f"{chosen.name} is no dataset", path=path, remedy=_candidates_remedy(file, path))
         times = _times_beside(chosen)
-        meaning = Meaning.parse(chosen.attrs.get(_MEANING))
+        said = chosen.attrs.get(_MEANING)
+        affine = np.asarray(chosen.attrs["affine"]) if "affine" in chosen.attrs else None
+    frames, name, spatial = _Frames(file, chosen), str(chosen.name), VolumeMeaning.parse(said)
+    if as_ == "volume" or (as_ == "auto" and times is None and not (spatial is None and affine is None)):
+        return volume_of(frames, path, format_="hdf5", affine=affine, meaning=spatial, name=name)
     return cine_of(
-        _Frames(file, chosen),
-        path,
-        format_="hdf5",
-        source_fps=source_fps,
-        times=times,
-        meaning=meaning,
-        name=str(chosen.name),
+        frames, path, format_="hdf5", source_fps=source_fps, times=times, meaning=Meaning.parse(said), name=name
     )
 
 
@@ -74,6 +79,21 @@ def write_hdf5(
                 times.attrs["units"] = "s"
         disk.check()  # what closing wrote
     return prepared.notes
+
+
+def write_hdf5_volume(volume: Volume, path: Path, *, dataset: str = "/voxels") -> tuple[str, ...]:
+    """Write a dataset in the stored dtype, one chunk per slice, with its place and meaning as attributes."""
+    with _Disk(path) as disk:
+        with h5py.File(disk, "w") as file:
+            voxels = file.create_dataset(dataset, volume.shape, volume.dtype, chunks=(1, *volume.shape[1:]))
+            voxels.attrs[_MEANING] = VolumeMeaning.of(volume).dumps()
+            if volume.space_unit == "mm":
+                voxels.attrs["affine"] = volume.affine
+            for k, plane in enumerate(volume.voxels):
+                voxels[k] = plane
+                disk.check()
+        disk.check()  # what closing wrote
+    return ()
 
 
 class _Disk(FileIO):
@@ -148,7 +168,8 @@ def _candidates(file: h5py.File) -> list[str]:
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset) and item.dtype.kind in "buif":
             grey, colour = item.ndim == 3, item.ndim == 4 and item.shape[-1] == 3
-            if (grey or colour) and min(item.shape) > 0:
+            volume = item.ndim == 4 and VolumeMeaning.parse(item.attrs.get(_MEANING)) is not None
+            if (grey or colour or volume) and min(item.shape) > 0:
                 found.append(f"/{name}")
 
     file.visititems(visit)

@@ -12,11 +12,10 @@ from ..errors import InputError, UnsupportedError
 
 IMAGES = frozenset({"png", "jpeg", "bmp", "tiff"})
 RUNS = frozenset({"npy", "npz", "hdf5", "gif", "video"})
+VOLUMES = frozenset({"nifti", "metaimage", "nrrd"})
 
 _FOREIGN = {
-    "nifti": "a NIfTI volume",
-    "metaimage": "a MetaImage volume",
-    "nrrd": "an NRRD volume",
+    "analyze": "an Analyze 7.5 volume (which states no orientation)",
     "jpeg2000": "a bare JPEG 2000 picture",
     "webp": "a WebP picture",
     "heif": "an AVIF or HEIC picture",
@@ -24,7 +23,6 @@ _FOREIGN = {
     "zip": "a ZIP archive without arrays",
     "gzip": "a gzip archive",
 }
-_VOLUMES = frozenset({"nifti", "metaimage", "nrrd"})
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (128, b"DICM", "dicom"),
@@ -79,19 +77,13 @@ def require_known(kind: str, path: Path) -> None:
     """
     if kind == "empty":
         raise InputError("is empty", path=path, remedy="fetch the file again")
-    if kind in _VOLUMES:
-        raise UnsupportedError(
-            f"is {_FOREIGN[kind]}, whose slices differ in position, not in time; volumes are not handled yet",
-            path=path,
-            remedy="give a run of frames over time",
-        )
     if kind in _FOREIGN:
         raise UnsupportedError(f"is {_FOREIGN[kind]}, which is not handled", path=path, remedy="convert it first")
     if kind == "unknown":
         raise InputError(
-            "is neither DICOM, an image, a video, nor an array file",
+            "is neither DICOM, an image, a video, a volume, nor an array file",
             path=path,
-            remedy="give DICOM, PNG, JPEG, BMP, TIFF, GIF, npy, npz, HDF5, mp4, avi, mkv or mov",
+            remedy="give DICOM, NIfTI, MetaImage, NRRD, PNG, JPEG, BMP, TIFF, GIF, npy, npz, HDF5 or a video",
         )
 
 
@@ -125,6 +117,8 @@ def _by_bytes(head: bytes, path: Path) -> str:
         return "nifti" if _is_nifti(_inflated(head)) else "gzip"
     if _is_nifti(head):
         return "nifti"
+    if head[:4] in (struct.pack("<i", 348), struct.pack(">i", 348)) and len(head) >= 348:
+        return "analyze"
     if re.match(rb"(?s)\s*(?:[A-Za-z]+ *=[^\n]*\n)*?(?:NDims|ObjectType) *=", head[:1024]):
         return "metaimage"
     from . import dicom

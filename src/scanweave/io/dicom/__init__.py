@@ -1,4 +1,4 @@
-"""DICOM runs in: multi-frame files and folders of single-frame instances. pydicom is imported when first needed."""
+"""DICOM in: multi-frame files and folders of single-frame instances. pydicom is imported when first needed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from ...errors import ScanweaveError
 
 if TYPE_CHECKING:
     from ...cine import Cine
+    from ...volume import Volume
 
-__all__ = ["read_cine", "sniff"]
+__all__ = ["read", "read_cine", "sniff"]
 
 _PREAMBLE = 128
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
@@ -36,6 +37,20 @@ def sniff(path: Path) -> bool:
     except ScanweaveError:
         return False
     return True
+
+
+def read(
+    path: Path,
+    *,
+    as_: str = "auto",
+    series: str | None = None,
+    source_fps: float | None = None,
+    time_index: int | None = None,
+) -> Cine | Volume:
+    """Read a DICOM file or folder as a lazy `Cine` or `Volume`; see `scanweave.io.dicom.reading.read`."""
+    from .reading import read as read_any
+
+    return read_any(path, as_=as_, series=series, source_fps=source_fps, time_index=time_index)
 
 
 def read_cine(path: Path, *, series: str | None = None, source_fps: float | None = None, as_cine: bool = False) -> Cine:

@@ -22,6 +22,7 @@ _TAGS = (
     *("TemporalPositionIdentifier", "TemporalResolution", "InstanceNumber", "AcquisitionNumber"),
     *("FrameTime", "CineRate", "RecommendedDisplayFrameRate", "EffectiveDuration", "ActualFrameDuration"),
     *("ImagePositionPatient", "ImageOrientationPatient", "DirectoryRecordSequence"),
+    *("RescaleSlope", "RescaleIntercept", "PixelSpacing"),
 )
 _LISTED = 20
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NoReturn
 
 from pydicom.dataset import Dataset
 from pydicom.uid import (
@@ -18,7 +19,7 @@ from ...errors import InputError, UnsupportedError
 from .elements import items, numbers, text
 from .timing import Timing
 
-_LATER = "volumes are not read yet: they come with the deform command"
+_OTHERWISE = "convert it to NIfTI with a program that knows its kind"
 # Places closer than this (millimetres, direction cosines) are one.
 _TOLERANCE = 1e-2
 # What Frame Increment Pointer may name other than time (PS3.3 C.7.6.6, C.8.8.3, C.8.4.8): frames then are slices.
@@ -31,6 +32,14 @@ _NOT_A_RUN = {
 
 
 Place = tuple[float, ...]
+Nature = Literal["run", "volume", "both"]
+_CLOCKS = frozenset(
+    (
+        *("Acquisition DateTime", "Acquisition Time", "Content Time"),
+        *("Frame Reference DateTime", "Frame Acquisition DateTime"),
+    )
+)
+_MOVING = frozenset({"US", "IVUS", "XA", "RF"})  # of these, a place of its own per frame means that something moved
 
 
 def frame_places(header: Dataset, frames: int) -> list[Place | None]:
@@ -60,37 +69,45 @@ def check_is_run(header: Dataset, *, frames: int, path: Path) -> None:
         name = _SLICE_POINTERS.get(int(pointed)) if math.isfinite(pointed) else None
         if name and frames > 1:
             raise UnsupportedError(
-                f"is a volume of {frames} slices: its frames are told apart by {name}", path=path, remedy=_LATER
+                f"is a volume of {frames} slices: its frames are told apart by {name}", path=path, remedy=_OTHERWISE
             )
 
 
-def check_places(places: Sequence[Place | None], timing: Timing, path: Path, *, as_cine: bool) -> list[str]:
-    """Refuse frames at different places, unless the user says that they are a run all the same.
+def nature(places: Sequence[Place | None], timing: Timing, modality: str) -> Nature:
+    """Return what frames are by what varies over them: time at one place, places at one time, or both.
 
-    Returns:
-        Notes for the user.
+    Times of day say nothing where a scanner took every slice once, one after the other: that is a volume.
+    """
+    if _distinct(places) < 2:
+        return "run"
+    once = _distinct(places) == len(places) and modality not in _MOVING
+    return "volume" if not timing.per_frame or (once and timing.origin in _CLOCKS) else "both"
+
+
+def refuse_both(places: Sequence[Place | None], timing: Timing, path: Path) -> NoReturn:
+    """Refuse frames of which both places and times vary.
 
     Raises:
-        UnsupportedError: Places vary while times do not: a volume.
-        InputError: Both vary, so that the file alone does not tell.
+        InputError: The file alone does not tell what it is.
     """
-    known = [place for place in places if place is not None]
-    count = len({tuple(round(number / _TOLERANCE) for number in place) for place in known})
-    if count < 2:
-        return []
-    if as_cine:
-        return [f"The frames lie at {count} positions and were taken as one run, as asked for."]
-    if not timing.per_frame:
-        raise UnsupportedError(
-            f"is a volume ({len(places)} slices at {count} positions, at one time), not a run over time",
-            path=path,
-            remedy=_LATER,
-        )
+    phases = ", or choose a phase with --as volume --time-index 0" if _distinct(places) < len(places) else ""
     raise InputError(
-        f"both position ({count} different ones) and time ({timing.origin}) vary over its {len(places)} frames",
+        f"both position ({_distinct(places)} different ones) and time ({timing.origin}) vary over its"
+        f" {len(places)} frames",
         path=path,
-        remedy="give frames of one position, or say --as cine if they are one run; " + _LATER,
+        remedy=f"give frames of one position, or say --as cine if they are one run, --as volume if one volume{phases}",
     )
+
+
+def places_noted(places: Sequence[Place | None]) -> list[str]:
+    """Return a note on frames that a user calls one run though their places differ."""
+    count = _distinct(places)
+    return [f"The frames lie at {count} positions and were taken as one run, as asked for."] if count > 1 else []
+
+
+def _distinct(places: Sequence[Place | None]) -> int:
+    known = [place for place in places if place is not None]
+    return len({tuple(round(number / _TOLERANCE) for number in place) for place in known})
 
 
 def _place_of_group(groups: Sequence[Dataset]) -> Place | None:

@@ -1,8 +1,8 @@
-"""Reading a DICOM run: a multi-frame file, or a folder of single-frame instances, as a lazy `Cine`."""
+"""Reading DICOM: a multi-frame file, or a folder of single-frame instances, as a lazy `Cine` or `Volume`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,47 +13,80 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
 from ...cine import Cine, Source
-from ...errors import InputError, ScanweaveError
-from .container import Contents, open_file, require_pixels
+from ...errors import InputError, ScanweaveError, UnsupportedError, UsageError
+from ...volume import Volume
+from ..volumes import volume_of_cine
+from .acquired import Acquired, opened_in, settled
+from .container import open_file, require_pixels
 from .display import read_display, read_levels
-from .elements import integer, text, value
+from .elements import integer, items, text
 from .facts import read_facts
-from .folder import Series, choose_series, find_series
-from .geometry import check_is_run, check_places, frame_places, instance_place
-from .pixels import PixelData
-from .quiet import PYDICOM_FAILURES, quiet
+from .folder import choose_series, find_series
+from .geometry import check_is_run, frame_places, instance_place, nature, places_noted, refuse_both
+from .pixels import PixelData, read_layout
+from .quiet import quiet
 from .regions import read_regions
 from .timing import Timing, instance_timing, r_waves, run_timing, trim
 
 
-def read_cine(path: Path, *, series: str | None = None, source_fps: float | None = None, as_cine: bool = False) -> Cine:
-    """Read a DICOM run, frame by frame when asked for.
+def read(
+    path: Path,
+    *,
+    as_: str = "auto",
+    series: str | None = None,
+    source_fps: float | None = None,
+    time_index: int | None = None,
+) -> Cine | Volume:
+    """Read DICOM frames, decoded when asked for.
 
     Args:
         path: A file, or a folder of single-frame instances or of several files.
+        as_: ``auto`` goes by what varies, time or place; ``cine`` and ``volume`` take the frames as that.
         series: Which series of a folder: its number, UID or description, or the name of a multi-frame file.
         source_fps: Frames per second, where the file states none or a wrong one.
-        as_cine: Take frames at different positions as a run all the same.
+        time_index: Which phase, where every position was taken several times.
 
     Returns:
-        A cine whose frames equal what ``pydicom.pixels.pixel_array`` gives (colour as RGB).
+        A cine whose frames equal what ``pydicom.pixels.pixel_array`` gives (colour as RGB), or a volume of them in the
+        order of their places.
 
     Raises:
-        InputError: Damaged, truncated, not DICOM, or a folder of several series where none is chosen.
-        UnsupportedError: A volume, an object without pixels, or an encoding that cannot be decoded.
-        UsageError: `series` or `source_fps` makes no sense.
+        InputError: Damaged, truncated, not DICOM, a folder of several series where none is chosen, slices that do
+            not make a grid, or frames of which both time and place vary.
+        UnsupportedError: An object without pixels, or an encoding that cannot be decoded.
+        UsageError: `series`, `source_fps` or `time_index` makes no sense.
     """
     path = Path(path)
     if not path.exists():
         raise InputError("does not exist", path=path)
     notes: list[str] = []
     with quiet():
-        if not path.is_dir():
-            return _read_file(path, path, notes, source_fps=source_fps, as_cine=as_cine)
-        chosen = choose_series(find_series(path, notes=notes), path, series)
-        if len(chosen.files) == 1:
-            return _read_file(chosen.files[0], path, notes, source_fps=source_fps, as_cine=as_cine)
-        return _read_instances(chosen, path, notes, source_fps=source_fps, as_cine=as_cine)
+        acquired = _acquired(path, series, source_fps, notes)
+        what = nature(acquired.places, acquired.timing, text(acquired.first, "Modality"))
+        if as_ == "volume" or (as_ == "auto" and (what == "volume" or time_index is not None)):
+            from .volumes import stacked
+
+            if what != "run" or acquired.places[0] is not None:
+                return stacked(acquired, notes, time_index=time_index)
+            if time_index is not None:
+                raise UsageError("its frames state no positions, so that none is a phase", path=path)
+            return volume_of_cine(_cine(_in_time(acquired, notes), notes))
+        if what != "run" and as_ == "auto":
+            refuse_both(acquired.places, acquired.timing, path)
+        notes += places_noted(acquired.places)
+        return _cine(_in_time(acquired, notes), notes)
+
+
+def read_cine(path: Path, *, series: str | None = None, source_fps: float | None = None, as_cine: bool = False) -> Cine:
+    """Read a DICOM run; see `read`.
+
+    Raises:
+        UnsupportedError: It is a volume.
+    """
+    found = read(path, as_="cine" if as_cine else "auto", series=series, source_fps=source_fps)
+    if isinstance(found, Volume):
+        raise UnsupportedError(f"is a volume ({found.shape[0]} slices at one time), not a run over time", path=path)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,44 +102,57 @@ class _Run:
     order: tuple[int, ...] = ()
 
 
-def _read_file(path: Path, origin: Path, notes: list[str], *, source_fps: float | None, as_cine: bool) -> Cine:
+def _acquired(path: Path, series: str | None, source_fps: float | None, notes: list[str]) -> Acquired:
+    if not path.is_dir():
+        return _of_file(path, path, source_fps, notes)
+    chosen = choose_series(find_series(path, notes=notes), path, series)
+    if len(chosen.files) == 1:
+        return _of_file(chosen.files[0], path, source_fps, notes)
+    headers = [contents.header for contents in chosen.contents]
+    return Acquired(
+        path=path,
+        files=tuple(chosen.files),
+        contents=tuple(chosen.contents),
+        first=headers[0],
+        groups=tuple(headers),
+        places=tuple(instance_place(header) for header in headers),
+        timing=instance_timing(headers, source_fps=source_fps),
+        single=False,
+    )
+
+
+def _of_file(path: Path, origin: Path, source_fps: float | None, notes: list[str]) -> Acquired:
     contents = open_file(path)
-    header = _settled(contents, notes)
-    pixels = PixelData(header, require_pixels(contents, path))
-    frames = pixels.layout.frames
+    header = settled(contents, notes)
+    frames = read_layout(header, require_pixels(contents, path)).frames
     check_is_run(header, frames=frames, path=path)
-    timing = run_timing(header, frames, source_fps=source_fps)
-    notes += check_places(frame_places(header, frames), timing, path, as_cine=as_cine)
-    order = timing.order if timing.order != tuple(range(frames)) else None
-    if order:
-        notes.append("The file holds its frames in another order than that of time; time was followed.")
-        groups = header.PerFrameFunctionalGroupsSequence
-        header.PerFrameFunctionalGroupsSequence = Items([groups[i] for i in order])
-
-    def load(i: int) -> NDArray[Any]:
-        return pixels.frame(order[i] if order else i)
-
-    return _cine(_Run(origin, (path,), header, pixels, timing, load, order or ()), notes)
+    return Acquired(
+        path=origin,
+        files=(path,),
+        contents=(contents,),
+        first=header,
+        groups=tuple(items(header, "PerFrameFunctionalGroupsSequence")),
+        places=tuple(frame_places(header, frames)),
+        timing=run_timing(header, frames, source_fps=source_fps),
+        single=True,
+    )
 
 
-def _read_instances(series: Series, folder: Path, notes: list[str], *, source_fps: float | None, as_cine: bool) -> Cine:
-    headers = [contents.header for contents in series.contents]
-    timing = instance_timing(headers, source_fps=source_fps)
-    notes += check_places([instance_place(header) for header in headers], timing, folder, as_cine=as_cine)
-    order = timing.order or tuple(range(len(headers)))
-    files = tuple(series.files[i] for i in order)
-    header = _settled(open_file(files[0]), notes)
-    first = PixelData(header, require_pixels(series.contents[order[0]], files[0]))
-    for i in order:
-        _check_alike(headers[i], series.files[i], header)
-
-    def load(i: int) -> NDArray[Any]:
-        if not i:
-            return first.frame(0)
-        contents = series.contents[order[i]]
-        return PixelData(contents.header, require_pixels(contents, files[i])).frame(0)
-
-    return _cine(_Run(folder, files, header, first, timing, load), notes)
+def _in_time(acquired: Acquired, notes: list[str]) -> _Run:
+    """Put frames in the order of time."""
+    timing, frames = acquired.timing, len(acquired.places)
+    natural = tuple(range(frames))
+    order = timing.order or natural
+    if not acquired.single:
+        files = tuple(acquired.files[i] for i in order)
+        header, pixels, load = opened_in(acquired, order, notes)
+        return _Run(acquired.path, files, header, pixels, timing, load)
+    header, pixels, load = opened_in(acquired, order, notes)
+    if order == natural:
+        return _Run(acquired.path, acquired.files, header, pixels, timing, load)
+    notes.append("The file holds its frames in another order than that of time; time was followed.")
+    header.PerFrameFunctionalGroupsSequence = Items([acquired.groups[i] for i in order])
+    return _Run(acquired.path, acquired.files, header, pixels, timing, load, order)
 
 
 def _cine(run: _Run, notes: list[str]) -> Cine:
@@ -152,48 +198,3 @@ def _cine(run: _Run, notes: list[str]) -> Cine:
         display=display,
         source=source,
     )
-
-
-def _settled(contents: Contents, notes: list[str]) -> Dataset:
-    """Return the header with every element converted, those that cannot be left out.
-
-    pydicom converts elements when they are first asked for; a damaged one would otherwise fail far from here, for
-    example when a derived file is written.
-    """
-    notes += contents.notes
-    with quiet() as flaws:
-        dropped = _settle(contents.header)
-    if dropped:
-        named = ", ".join(dropped[:5]) + (" ..." if len(dropped) > 5 else "")
-        notes.append(f"{len(dropped)} header elements cannot be understood and were left out: {named}.")
-    if contents.flaws or flaws:
-        notes.append("The header departs from the standard in places; it was read as far as it makes sense.")
-    return contents.header
-
-
-def _settle(header: Dataset) -> list[str]:
-    dropped = []
-    for tag in list(header.keys()):
-        try:
-            element = header[tag]
-            if element.VR == "SQ":
-                for item in element.value:
-                    dropped += _settle(item)
-        except PYDICOM_FAILURES:
-            del header[tag]
-            dropped.append(str(tag))
-    return dropped
-
-
-_ALIKE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "PixelRepresentation", "PhotometricInterpretation")
-
-
-def _check_alike(header: Dataset, path: Path, first: Dataset) -> None:
-    different: Sequence[str] = [name for name in _ALIKE if value(header, name) != value(first, name)]
-    if different:
-        name = different[0]
-        raise InputError(
-            f"its {name} is {text(header, name)}, that of the first file of the series {text(first, name)}",
-            path=path,
-            remedy="all frames of a run must have one size and depth; take this file out of the folder",
-        )

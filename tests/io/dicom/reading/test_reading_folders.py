@@ -92,7 +92,7 @@ def test_an_empty_folder_is_bad_input(tmp_path):
 
 
 def test_positions_without_times_are_a_volume(write_series):
-    folder = write_series(per_frame=lambda k: {"ImagePositionPatient": [0, 0, 5 * k]})
+    folder = write_series(per_frame=lambda k: {"ImagePositionPatient": [0, 0, 5 * k]}, **PLANE)
     with pytest.raises(UnsupportedError, match=r"is a volume \(4 slices"):
         read_cine(folder)
 
@@ -103,6 +103,9 @@ def test_positions_and_times_together_ask_for_a_decision(write_series):
         read_cine(folder)
     cine = read_cine(folder, as_cine=True)
     assert len(cine) == 4 and any("4 positions" in note for note in cine.source.notes)
+
+
+PLANE = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [0.5, 0.5]}
 
 
 def enhanced_groups(per_frame) -> Sequence:
@@ -130,7 +133,12 @@ def test_enhanced_runs_and_volumes_are_told_apart(tmp_path, make_dataset, sample
     reordered = cine.source.header.PerFrameFunctionalGroupsSequence
     assert [group.FrameContentSequence[0].FrameReferenceDateTime for group in reordered] == sorted(stamps)
     volume = enhanced_groups(lambda k: (stamps[0], [0, 0, 3 * k]))
-    make_dataset(sample_frames["grey12"], PerFrameFunctionalGroupsSequence=volume, **common).save_as(path)
+    for group in volume:
+        group.PlaneOrientationSequence = [Dataset()]
+        group.PlaneOrientationSequence[0].ImageOrientationPatient = PLANE["ImageOrientationPatient"]
+    volume = make_dataset(sample_frames["grey12"], PerFrameFunctionalGroupsSequence=volume, **common)
+    volume.PixelSpacing = PLANE["PixelSpacing"]
+    volume.save_as(path)
     with pytest.raises(UnsupportedError, match="volume"):
         read_cine(path)
 

@@ -1,0 +1,117 @@
+"""Volumes and displacement fields to files: which suffix is written as what."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..displacement import Displacement
+from ..errors import UnsupportedError, UsageError
+from ..volume import Volume
+from .files import atomic_output, check_output
+from .kinds import kind_of
+
+VOLUME_SUFFIXES: dict[str, str] = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".mha": "metaimage",
+    ".nrrd": "nrrd",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".h5": "hdf5",
+    ".hdf5": "hdf5",
+}
+"""What each suffix of a volume is written as; all are one file."""
+
+
+def write_volume(
+    volume: Volume,
+    path: Path,
+    *,
+    dataset: str | None = None,
+    like: Volume | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> tuple[str, ...]:
+    """Write a volume as it is stored; the output is whole or absent.
+
+    Args:
+        volume: The volume.
+        path: Where; the suffix picks the format.
+        dataset: Name of an HDF5 dataset.
+        like: A volume, or the name of one, whose NIfTI header fields are kept (unit, codes, intent, display range) in
+            place of those of the volume's own source. Place, depth and slope are always the volume's own.
+        overwrite: Replace an existing output. An input is never replaced.
+
+    Returns:
+        What a user should know about what was written, one sentence each.
+
+    Raises:
+        UsageError: A suffix that no format has.
+        UnsupportedError: A dtype that the format has none for.
+        OutputError: The output is an input, exists, or cannot be written.
+    """
+    kind = _kind(path)
+    inputs = [*([volume.source.path] if volume.source.path else []), *volume.source.files]
+    if like is not None and not isinstance(like, Volume):
+        inputs.append(Path(like))
+    check_output(path, inputs, overwrite=overwrite)
+    header = _read_like(like) if kind == "nifti" else None
+    with atomic_output(path) as place:
+        if kind == "nifti":
+            from .nifti_writer import write_nifti
+
+            return write_nifti(volume, place, like=header)
+        if kind in ("metaimage", "nrrd"):
+            from .itk import write_itk
+
+            return write_itk(volume, place)
+        if kind == "hdf5":
+            from .hdf5 import write_hdf5_volume
+
+            return write_hdf5_volume(volume, place, dataset=dataset or "/voxels")
+        from .arrays import write_npy_volume, write_npz_volume
+
+        return (write_npy_volume if kind == "npy" else write_npz_volume)(volume, place)
+
+
+def write_field(field: Displacement, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
+    """Write a displacement field as a vector NIfTI that ITK reads (`nifti_writer`).
+
+    Raises:
+        UsageError: Another suffix than ``.nii`` and ``.nii.gz``.
+        OutputError: The output is an input, exists, or cannot be written.
+    """
+    if _kind(path) != "nifti":
+        raise UsageError(f"{path.name}: displacement fields are written as NIfTI", remedy="use .nii.gz")
+    check_output(path, [field.source.path] if field.source.path else [], overwrite=overwrite)
+    from .nifti_writer import write_displacement
+
+    with atomic_output(path) as place:
+        return write_displacement(field, place)
+
+
+def volume_suffix(path: Path) -> str:
+    """Return the suffix of a volume's name, ``.nii.gz`` whole, in lower case."""
+    suffixes = "".join(path.suffixes[-2:]).lower()
+    return ".nii.gz" if suffixes.endswith(".nii.gz") else path.suffix.lower()
+
+
+def _kind(path: Path) -> str:
+    suffix = volume_suffix(path)
+    if suffix in (".dcm", ".dicom"):
+        raise UnsupportedError("volumes are not written as DICOM", path=path, remedy="write .nii.gz, .mha or .nrrd")
+    if suffix not in VOLUME_SUFFIXES:
+        known = ", ".join(VOLUME_SUFFIXES)
+        raise UsageError(f"{path.name}: no format of volumes has the suffix {suffix}", remedy=f"use one of {known}")
+    return VOLUME_SUFFIXES[suffix]
+
+
+def _read_like(like: Volume | str | os.PathLike[str] | None) -> Volume | None:
+    if like is None or isinstance(like, Volume):
+        return like
+    if kind_of(Path(like)) != "nifti":
+        return None  # no other format has fields that NIfTI could keep
+    from .nifti import read_nifti
+
+    found = read_nifti(Path(like), as_="volume", time_index=None)
+    return found if isinstance(found, Volume) else None
