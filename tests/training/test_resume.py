@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from scanweave.errors import InputError, Interrupted, OutputError, UsageError
+from scanweave.plan import Plan
 from scanweave.training.checkpoints import Checkpoints
 
 HERE = Path(__file__).parent
@@ -133,6 +135,66 @@ def test_a_training_is_not_written_over_unasked(toys, fit, tmp_path):
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(OutputError, match="holds no training"):
         fit(toys.Regression(), name="mine", overwrite=True)
+
+
+def test_a_training_that_came_to_no_checkpoint_begins_again_unasked(toys, fit, tmp_path):
+    class Damaged(toys.Numbers):
+        def make(self, drawn):
+            raise InputError("is damaged", path="frame.png")
+
+    with pytest.raises(InputError, match=r"frame\.png: is damaged"):
+        fit(toys.Regression(Damaged()))
+    folder = tmp_path / "run"
+    (folder / ".plan.json.abc.part").mkdir()
+    assert fit(toys.Regression(), batch=8).steps == 3
+    assert not list(folder.glob("*.part"))
+    assert json.loads((folder / "plan.json").read_text())["config"]["training"]["batch"] == 8
+
+
+@pytest.mark.parametrize("lost", ["removed", "damaged"])
+def test_finished_weights_whose_checkpoints_are_gone_stay(toys, fit, tmp_path, lost):
+    fit(toys.Regression())
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        path.unlink() if lost == "removed" else path.write_bytes(b"")
+    kind, message = (OutputError, "no checkpoints to go on from") if lost == "removed" else (InputError, "are damaged")
+    with pytest.raises(kind, match=message):
+        fit(toys.Regression(), resume=True)
+    with pytest.raises(OutputError, match="--overwrite to start again"):
+        fit(toys.Regression())
+    assert (tmp_path / "run" / "weights" / "final.json").is_file()
+    assert fit(toys.Regression(), overwrite=True).steps == 3
+
+
+def test_a_folder_with_another_plan_is_no_training(toys, fit, tmp_path):
+    (tmp_path / "run").mkdir()
+    plan = Plan(verb="interpolate", inputs=(), config={}, method={})
+    (tmp_path / "run" / "plan.json").write_text(plan.model_dump_json())
+    with pytest.raises(OutputError, match="holds no training"):
+        fit(toys.Regression(), overwrite=True)
+
+
+def test_two_trainings_do_not_write_into_one_folder(toys, fit, tmp_path):
+    fit(toys.Regression())
+    script = (
+        "import sys; from pathlib import Path; from scanweave.training.lock import FolderLock\n"
+        "FolderLock(Path(sys.argv[1])).take(); print('taken', flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "taken\n"
+        for choice in ({"resume": True}, {"overwrite": True}):
+            with pytest.raises(OutputError, match="another training writes here now"):
+                fit(toys.Regression(), **choice)
+        other.kill()
+    assert fit(toys.Regression(), resume=True, steps=4).steps == 4
+
+
+def test_a_best_checkpoint_that_was_superseded_and_removed_is_forgotten(toys, fit, tmp_path):
+    fit(toys.Regression(), steps=4, validate_every=2, checkpoint_every=1, keep_last=3)
+    folder = Checkpoints(tmp_path / "run" / "checkpoints")
+    state = folder.load(4)
+    folder.save(4, {**state, "best": [(0.0, 1)]})
+    assert fit(toys.Regression(), steps=5, resume=True, validate_every=100).best[1] == 5
 
 
 def test_a_finished_run_resumed_takes_no_step(toys, fit):

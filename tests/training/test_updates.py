@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from scanweave.errors import ScanweaveError, UsageError
 from scanweave.training import Update
-from scanweave.training.guard import LossWatch
+from scanweave.training.guard import GradientRule, LossWatch
 from scanweave.training.order import Order
 
 
@@ -169,6 +169,19 @@ class Poisoned:
                     parameters[1].grad[0] = float("inf")
 
         self.recipe = Recipe
+
+
+def test_skips_in_a_row_are_those_of_one_optimizer():
+    rule = GradientRule("skip", 3)
+    gradients = [torch.full((2,), float("inf"))]
+    for _ in range(2):
+        assert rule.passes("critic", 1.0, gradients)
+        assert not rule.passes("generator", float("inf"), gradients)
+    again = GradientRule("skip", 3)
+    again.load_state_dict(rule.state_dict())
+    assert again.passes("critic", 1.0, gradients)
+    with pytest.raises(ScanweaveError, match="of 'generator' were not finite 3 updates in a row"):
+        again.passes("generator", float("inf"), gradients)
 
 
 def test_an_update_with_infinite_gradients_is_skipped_and_counted(toys, fit):

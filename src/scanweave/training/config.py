@@ -65,7 +65,7 @@ class TrainingConfig:
     """When gradients are not finite: skip the update, set those entries to zero, or stop."""
 
     non_finite_limit: int = Field(default=20, ge=1)
-    """Stop after so many skipped updates in a row."""
+    """Stop after so many skipped updates of one optimizer in a row."""
 
     explode: float | None = Field(default=1000.0, gt=1)
     """Stop when a loss is not finite, or above so many times its running median; null never. What was in the batch is

@@ -78,7 +78,7 @@ def train(
         job: The recipe's registered name, for the plan.
         settings: The recipe's configuration as plain values, for the plan.
         resume: Go on from the newest whole checkpoint there, if there is one.
-        overwrite: Remove the training that is there.
+        overwrite: Remove the training that is there; one that came to no checkpoint is removed unasked.
         progress: Told how many steps are done, now and then, in process 0.
 
     Raises:
@@ -91,9 +91,10 @@ def train(
     """
     processes = Processes(config)
     devices = [processes.device] if processes.device.type == "cuda" else []
+    folder = TrainingFolder(output)
     try:
         with torch.random.fork_rng(devices=devices):
-            training = _Training(recipe, config, TrainingFolder(output), processes, progress)
+            training = _Training(recipe, config, folder, processes, progress)
             training.begin(job, settings or {}, resume=resume, overwrite=overwrite)
             return training.run()
     except torch.OutOfMemoryError as error:
@@ -101,6 +102,8 @@ def train(
             f"the device's memory gave out: {str(error).splitlines()[0]}",
             remedy="raise training.accumulate: less memory, the same training",
         ) from error
+    finally:
+        folder.release()
 
 
 class _Training:
@@ -175,7 +178,9 @@ class _Training:
         }
 
     def _take_up(self, state: Mapping[str, Any]) -> None:
-        self._step, self._best = state["step"], list(state["best"])
+        # of a state that is not the newest, a best one may have been superseded and removed since
+        kept = set(self._folder.checkpoints.steps())
+        self._step, self._best = state["step"], [best for best in state["best"] if best[1] in kept]
         self._take_weights(state)
         self._processes.load_scale_state(state["scale"])
         self._stepper.watch.load_state_dict(state["watch"])

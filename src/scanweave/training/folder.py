@@ -11,10 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from ..errors import InputError, OutputError, UsageError
-from ..io.files import atomic_output
+from ..io.files import atomic_output, remove_leftovers
 from ..plan import Plan, plain
 from .checkpoints import Checkpoints
 from .config import MAY_DIFFER
+from .lock import FolderLock
 
 _PARTS = ("plan.json", "log.jsonl", "checkpoints", "tensorboard", "weights")
 _EXPLODED = "exploded_step_*.json"
@@ -31,6 +32,7 @@ class TrainingFolder:
         self.path = path
         self.checkpoints = Checkpoints(path / "checkpoints")
         self.weights = path / "weights"
+        self._lock = FolderLock(path)
 
     @property
     def plan_path(self) -> Path:
@@ -40,26 +42,50 @@ class TrainingFolder:
     def begin(self, plan: Plan, *, steps: int, resume: bool, overwrite: bool) -> dict[str, Any] | None:
         """Make the folder ready for `steps` steps by `plan`; return the state to go on from, or None.
 
+        No other process may begin there until `release`. A training that came to no checkpoint leaves nothing to lose:
+        it is begun again, whether asked for or not.
+
         Raises:
-            OutputError: There is a training already and neither `resume` nor `overwrite` is asked for, or the folder
-                cannot be written.
+            OutputError: There is a training already and neither `resume` nor `overwrite` is asked for, another process
+                trains there, or the folder cannot be written.
             UsageError: The training there has another plan, or has taken more steps.
+            InputError: All its checkpoints are damaged.
         """
-        found = None
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            if not self.plan_path.is_file():
-                raise OutputError("exists, and holds no training", path=self.path, remedy="choose another name with -o")
-            if resume:
-                found = self._go_on(plan, steps)
-            elif overwrite:
-                self._clear()
-            else:
-                remedy = "add --resume to go on with it, or --overwrite to start again"
-                raise OutputError("holds a training already", path=self.path, remedy=remedy)
+        self._require_ours()
+        self._make()
+        self._lock.take()
+        remove_leftovers(self.plan_path)
+        found, started = None, self.checkpoints.steps() or self.weights.exists()
+        if not started or (overwrite and not resume):
+            self._clear()
+        elif resume and self.checkpoints.steps():
+            found = self._go_on(plan, steps)
+        else:
+            remedy = "add --resume to go on with it, or --overwrite to start again"
+            if not self.checkpoints.steps():
+                remedy = "it has no checkpoints to go on from: add --overwrite to start again"
+            raise OutputError("holds a training already", path=self.path, remedy=remedy)
         self._write(self.plan_path, plan.model_dump(mode="json"))
         return found
 
-    def _go_on(self, plan: Plan, steps: int) -> dict[str, Any] | None:
+    def release(self) -> None:
+        """Let other processes begin there."""
+        self._lock.release()
+
+    def _require_ours(self) -> None:
+        """Refuse a folder of something else; hidden files are nobody's."""
+        if not self.path.exists() or (self.path.is_dir() and all(f.name.startswith(".") for f in self.path.iterdir())):
+            return
+        if not self.plan_path.is_file() or read_plan(self.plan_path).verb != "train":
+            raise OutputError("exists, and holds no training", path=self.path, remedy="choose another name with -o")
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot be made: {error.strerror or error}", path=self.path) from error
+
+    def _go_on(self, plan: Plan, steps: int) -> dict[str, Any]:
         differing = differences(read_plan(self.plan_path), plan)
         if differing:
             raise UsageError(
@@ -70,7 +96,11 @@ class TrainingFolder:
         self.checkpoints.remove_leftovers()
         found = self.checkpoints.newest()
         if found is None:
-            return None
+            raise InputError(
+                f"all {len(self.checkpoints.steps())} checkpoints are damaged",
+                path=self.checkpoints.folder,
+                remedy="copy sound ones there, or add --overwrite to start again",
+            )
         taken, state = found
         if taken > steps:
             raise UsageError(

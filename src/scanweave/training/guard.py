@@ -64,14 +64,14 @@ class GradientRule:
 
     Args:
         rule: Skip the update, set what is not finite to zero, or stop.
-        limit: Stop after so many skipped updates in a row.
+        limit: Stop after so many skipped updates of one optimizer in a row.
     """
 
     def __init__(self, rule: Literal["skip", "zero", "stop"], limit: int) -> None:
         self._rule = rule
         self._limit = limit
         self.skipped = 0
-        self._in_a_row = 0
+        self._in_a_row: dict[str, int] = {}
 
     def passes(self, optimizer: str, norm: float, gradients: list[Tensor]) -> bool:
         """Return whether the update is made; by the rule, first mends the gradients in place.
@@ -80,7 +80,7 @@ class GradientRule:
             ScanweaveError: The rule says to stop, or too many updates in a row were skipped.
         """
         if math.isfinite(norm):
-            self._in_a_row = 0
+            self._in_a_row[optimizer] = 0
             return True
         if self._rule == "stop":
             raise ScanweaveError(
@@ -101,17 +101,17 @@ class GradientRule:
             ScanweaveError: Too many in a row.
         """
         self.skipped += 1
-        self._in_a_row += 1
-        if self._in_a_row >= self._limit:
+        in_a_row = self._in_a_row[optimizer] = self._in_a_row.get(optimizer, 0) + 1
+        if in_a_row >= self._limit:
             raise ScanweaveError(
-                f"gradients of {optimizer!r} were not finite {self._in_a_row} updates in a row",
+                f"gradients of {optimizer!r} were not finite {in_a_row} updates in a row",
                 remedy="lower the learning rate, or train in float32",
             )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts."""
-        return {"skipped": self.skipped, "in_a_row": self._in_a_row}
+        return {"skipped": self.skipped, "in_a_row": dict(self._in_a_row)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up the counts of another."""
-        self.skipped, self._in_a_row = state["skipped"], state["in_a_row"]
+        self.skipped, self._in_a_row = state["skipped"], dict(state["in_a_row"])
