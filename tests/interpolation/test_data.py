@@ -236,7 +236,7 @@ def test_super_slomo_flips_all_frames_or_none():
     np.testing.assert_array_equal(corner[2, 1], frames[2, :16, :, 1].astype(np.float32) / 255)
     for transform in (SlomoFlip((21, 8)), TopLeft((8, 31))):
         with pytest.raises(InputError, match="hold no crop"):
-            transform.apply(frames, clip, {"corner": [0, 0], "flip_columns": False})
+            transform.check(clip)
 
 
 def test_crops_are_taken_where_something_changes():
@@ -361,6 +361,13 @@ def test_clips_of_several_sizes_are_cropped_or_padded_or_refused(tmp_path):
         made = [samples.make(samples.draw(k, generator=np.random.default_rng(0))) for k in range(len(samples))]
         assert len({tuple(sample["targets"].shape) for sample in made}) == 1
         assert all(("area" in sample) == (augmentation == "pad") for sample in made)
+
+
+@pytest.mark.parametrize("augmentation", ["super-slomo", "top-left"])
+def test_frames_too_small_for_a_crop_are_refused_before_one_is_read(tmp_path, augmentation):
+    root = _write_clips(tmp_path / "set", {"train/0": _noise(4, 0, (30, 40)), "train/1": _noise(4, 1)})
+    with pytest.raises(InputError, match=r"train/1: frames of 24 x 32 hold no crop of 28 x 32"):
+        open_samples(DataConfig(path=root, sampling="windows", augmentation=augmentation, crop=(28, 32)))
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from pydantic import TypeAdapter
 
 import scanweave.interpolation
@@ -17,6 +19,7 @@ from scanweave.interpolation.recipe import RECIPES
 from scanweave.interpolation.sources import (
     SimulationConfig,
     SourceConfig,
+    ValidationConfig,
     manifest_sha256,
     open_sources,
     trained_between,
@@ -107,6 +110,21 @@ def test_simulated_samples_are_what_recipes_take():
     recipe.begin(Horizon(10, 2, 2))
     (update,) = recipe.updates(batch, 0)
     assert update.loss.isfinite()
+
+
+def test_validation_lies_in_the_set_that_is_trained_on_with_its_layout_and_lists(tmp_path):
+    for split, name in (("Train", "a"), ("Validation", "b")):
+        (tmp_path / "frames" / name).mkdir(parents=True)
+        for frame in ("frame_1", "frame_2_gt", "frame_3"):
+            Image.new("L", (32, 32)).save(tmp_path / "frames" / name / f"{frame}.png")
+        (tmp_path / f"{split}List.txt").write_text(f"{name}\n")
+    data = DataConfig(path=tmp_path / "frames", lists=tmp_path, sampling="windows")
+    samples, validation = open_sources(SourceConfig(data=data, validation=ValidationConfig(sampling="windows")))
+    assert [one.draw(0, generator=np.random.default_rng(0))["clip"] for one in (samples, validation)] == ["a", "b"]
+    (tmp_path / "ValidationList.txt").unlink()
+    with pytest.raises(UsageError, match=r"to validate on: no clips .*'validation'.* or set recipe.validate false"):
+        open_sources(SourceConfig(data=data, validation=ValidationConfig(sampling="windows")))
+    assert open_sources(SourceConfig(data=data, validate=False))[1] is None
 
 
 def test_a_training_set_is_known_by_its_manifest(tmp_path):

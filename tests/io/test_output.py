@@ -101,6 +101,13 @@ def test_unknown_suffixes_are_listed(tmp_path: Path, name: str) -> None:
     assert left_in(tmp_path) == []
 
 
+def test_others_may_read_an_output_whose_writer_kept_it_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with atomic_output(tmp_path / "out") as place:
+        place.touch(mode=0o600)
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_atomic_output_keeps_the_old_when_the_new_fails(tmp_path: Path) -> None:
     target = tmp_path / "file.txt"
     target.write_text("old")

@@ -181,7 +181,7 @@ def open_samples(config: DataConfig) -> ClipSamples:
 
     Raises:
         UsageError: Options that contradict the set, or no path.
-        InputError: The set is damaged, empty, or its clips are too short or of several sizes.
+        InputError: The set is damaged, empty, or its clips are too short, too small or of several sizes.
 
     Example:
         >>> samples = open_samples(DataConfig(path=Path("set"), sampling="windows"))  # doctest: +SKIP
@@ -201,6 +201,8 @@ def open_samples(config: DataConfig) -> ClipSamples:
             path=config.path,
             remedy="choose an augmentation that crops or pads, or prepare the set with one width and height",
         )
+    for clip in clips:
+        transform.check(clip)
     # The manifest stays on disk: samples travel to other processes.
     return ClipSamples(_sampler(config, clips, whole), transform, replace(whole, manifest=None), config.limit)
 

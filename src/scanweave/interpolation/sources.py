@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from ..errors import ScanweaveError
 from ..plan import fingerprint
 from ..simulate.samples import PairsConfig, SimulatedPairs
 from ..training.samples import Samples
@@ -90,7 +91,7 @@ class SourceConfig:
     """Whether the set's samples of `validation` are scored during training."""
 
     validation: ValidationConfig = ValidationConfig()
-    """The samples to validate on; their path is that of `data` where none is given."""
+    """The samples to validate on; in the set of `data`, with its layout and lists, where no path is given."""
 
     simulation: SimulationConfig = SimulationConfig()
     """What is simulated."""
@@ -109,8 +110,21 @@ def open_sources(config: SourceConfig) -> tuple[Samples, Samples | None]:
         return SimulatedPairs(config.simulation.pairs(config.simulation.length)), held_out
     if not config.validate:
         return open_samples(config.data), None
-    validation = replace(config.validation, path=config.validation.path or config.data.path)
-    return open_samples(config.data), open_samples(validation)
+    samples = open_samples(config.data)
+    try:
+        return samples, open_samples(_beside(config.validation, config.data))
+    except ScanweaveError as error:
+        error.remedy = "; ".join(filter(None, (error.remedy, "or set recipe.validate false")))
+        error.reason = f"to validate on: {error.reason}"
+        raise
+
+
+def _beside(validation: ValidationConfig, data: DataConfig) -> ValidationConfig:
+    """Return `validation` in the set of `data`, where it names no other."""
+    if validation.path is not None:
+        return validation
+    layout = data.layout if validation.layout == "auto" else validation.layout
+    return replace(validation, path=data.path, layout=layout, lists=validation.lists or data.lists)
 
 
 def manifest_sha256(config: SourceConfig) -> str | None:

@@ -37,6 +37,14 @@ class Transform(ABC):
         """Whether samples are as large as their clips, so that clips of several sizes cannot be joined."""
         return False
 
+    def check(self, clip: Clip) -> None:
+        """Refuse a clip whose frames are too small, before any is read.
+
+        Raises:
+            InputError: They are.
+        """
+        return
+
     def draw(self, size: Size, generator: np.random.Generator) -> Values:
         """Return the decisions for frames of `size`, as JSON."""
         return {}
@@ -78,9 +86,12 @@ class TopLeft(Transform):
 
     crop: Size
 
+    def check(self, clip: Clip) -> None:
+        """Refuse frames that hold no such corner."""
+        _check_fits(self.crop, clip)
+
     def apply(self, stored: Stack, clip: Clip, drawn: Values) -> NDArray[np.float32]:
         """Return the corner."""
-        _check_fits(self.crop, clip)
         return as_rgb(stored[:, : self.crop[0], : self.crop[1]], clip)
 
 
@@ -154,17 +165,21 @@ class SlomoFlip(Transform):
         """Without a crop."""
         return self.crop is None
 
+    def check(self, clip: Clip) -> None:
+        """Refuse frames that hold no such crop."""
+        if self.crop is not None:
+            _check_fits(self.crop, clip)
+
     def draw(self, size: Size, generator: np.random.Generator) -> Values:
         """Draw the corner of the crop, if there is one, and the flip."""
         corner = None
         if self.crop is not None:
-            corner = [int(generator.integers(max(side - part, 0) + 1)) for side, part in _pairs(size, self.crop)]
+            corner = [int(generator.integers(side - part + 1)) for side, part in _pairs(size, self.crop)]
         return {"corner": corner, "flip_columns": bool(generator.random() < 0.5)}
 
     def apply(self, stored: Stack, clip: Clip, drawn: Values) -> NDArray[np.float32]:
         """Return the frames as drawn."""
         if self.crop is not None and drawn["corner"] is not None:
-            _check_fits(self.crop, clip)
             stored = _cut(stored, drawn["corner"], self.crop)
         frames = as_rgb(stored, clip)
         return np.ascontiguousarray(frames[..., ::-1]) if drawn["flip_columns"] else frames
