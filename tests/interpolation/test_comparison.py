@@ -54,7 +54,7 @@ def test_frames_of_one_patient_do_not_narrow_the_interval():
     gains = list(np.random.default_rng(0).normal(0.3, 1, 12))
     few, many = (differences(patients(gains, frames=n), ["psnr"], baselines=["hold"])[0] for n in (1, 20))
     assert few.interval == pytest.approx(many.interval)
-    assert few.outcome == "not told apart"
+    assert few.outcome == "unclear"
 
 
 def test_the_interval_is_about_two_standard_errors_each_way():
@@ -64,6 +64,11 @@ def test_the_interval_is_about_two_standard_errors_each_way():
     assert high - low == pytest.approx(wide, rel=0.1)
     assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.02)
     assert bootstrap(values, seed=3) == bootstrap(values, seed=3) != bootstrap(values, seed=4)
+
+
+def test_a_sure_difference_that_nobody_sees_is_level():
+    told = differences(patients([0.04] * 8), ["psnr"], baselines=["hold"])[0]
+    assert (told.interval[0] > 0, told.outcome) == (True, "level")
 
 
 def test_a_single_patient_has_no_interval():

@@ -19,7 +19,7 @@ from ..interpolation.methods import Cautious, Method
 from ..io.files import atomic_output, check_output
 from ..plan import InputFile, Plan
 from ..report import render
-from .evaluation_cases import Share, cases_of, methods_of
+from .evaluation_cases import Share, cases_of, methods_of, trained_here
 from .evaluation_options import EvaluationOptions
 from .evaluation_page import page_of
 from .evaluation_parts import Failure, Part, Parts, failed, hash_of
@@ -27,6 +27,7 @@ from .evaluation_tables import Findings, findings_of, summary_of, write_rows
 from .inputs import ReadOptions, strip_dataset
 
 ROWS, SUMMARY, PAGE, PLAN = "scores.csv", "summary.json", "report.html", "plan.json"
+CASES = "scoring runs or samples"
 _MOST_INPUTS = 64
 
 
@@ -78,15 +79,16 @@ def evaluate(
     options, reading = options or EvaluationOptions(), reading or ReadOptions()
     share = Share.of_environment()
     methods = methods_of(options.methods, share)
-    cases = cases_of(inputs, options, reading)
-    plan = _plan(inputs, methods, options, reading)
+    given = [*inputs, *([options.samples.data_path] if options.samples.data_path else [])]
+    cases = cases_of(given, options, reading)
+    plan = _plan(given, methods, options, reading)
     finished = _finished(output, plan)
     if resume and finished is not None:
         return EvaluationOutcome(output, finished, notes=("Finished by an earlier evaluation; left as it is.",))
     mine = range(share.rank, len(cases), share.count)
     if mine:
         # A process without a share may come when the others have written the output.
-        check_output(output, [strip_dataset(path) for path in inputs], overwrite=overwrite)
+        check_output(output, [strip_dataset(path) for path in given], overwrite=overwrite)
     parts = Parts(output, plan.digest(), len(cases))
     parts.take_up(mine, resume=resume, overwrite=overwrite)
     own = _score(cases, mine, methods, parts, options, progress or (lambda what, done, total: None))
@@ -96,7 +98,8 @@ def evaluate(
         return EvaluationOutcome(failures=own, notes=(note,))
     try:
         whole = plan.model_copy(update={"inputs": _inputs(cases, found)})
-        findings = findings_of(found, options, whole, notes=_untrained(methods, found))
+        notes = [*trained_here(methods, given, options), *_untrained(methods, found)]
+        findings = findings_of(found, options, whole, notes=notes)
         summary = _write(findings, output) if findings.rows else {}
     except BaseException:
         parts.give_back()
@@ -119,18 +122,23 @@ def _score(
     try:
         todo = [index for index in mine if not _is_finished(parts, index, cases[index])]
         for number, index in enumerate(todo):
-            part = _scored(cases[index], methods, tolerant=tolerant)
+            part = _scored(cases[index], methods, tolerant=tolerant, report=report)
             parts.save(index, part)
             if part.failure is not None:
                 failures.append(part.failure)
-            report("scoring", len(mine) - len(todo) + number + 1, len(mine))
+            report(CASES, len(mine) - len(todo) + number + 1, len(mine))
     except KeyboardInterrupt as stop:
-        raise Interrupted(
-            f"interrupted; the scores of {parts.count()} of {len(cases)} are kept",
-            path=parts.folder,
-            remedy="run again with --resume",
-        ) from stop
+        raise _interrupted(parts, len(cases)) from stop
+    finally:
+        parts.tidy()
     return tuple(failures)
+
+
+def _interrupted(parts: Parts, count: int) -> Interrupted:
+    if not parts.count():
+        return Interrupted("interrupted before anything was scored")
+    kept = f"interrupted; the scores of {parts.count()} of {count} are kept"
+    return Interrupted(kept, path=parts.folder, remedy="run again with --resume")
 
 
 def _is_finished(parts: Parts, index: int, case: Case) -> bool:
@@ -140,10 +148,11 @@ def _is_finished(parts: Parts, index: int, case: Case) -> bool:
         return False
 
 
-def _scored(case: Case, methods: Mapping[str, Method], *, tolerant: bool) -> Part:
+def _scored(case: Case, methods: Mapping[str, Method], *, tolerant: bool, report: Progress) -> Part:
     try:
         sha256, size = hash_of(case.files)
-        return Part(case.name, case.score(methods), None, sha256, size)
+        scores = case.score(methods, progress=lambda done, total: report("making hidden frames", done, total))
+        return Part(case.name, scores, None, sha256, size)
     except ScanweaveError as error:
         error.path = error.path or case.name
         if not tolerant or isinstance(error, Interrupted):
@@ -152,10 +161,9 @@ def _scored(case: Case, methods: Mapping[str, Method], *, tolerant: bool) -> Par
 
 
 def _plan(
-    inputs: Sequence[Path], methods: Mapping[str, Method], options: EvaluationOptions, reading: ReadOptions
+    given: Sequence[Path], methods: Mapping[str, Method], options: EvaluationOptions, reading: ReadOptions
 ) -> Plan:
     """Return the plan, as yet without hashes of what is read: each case is hashed when it is scored."""
-    given = [*inputs, *([options.samples.data_path] if options.samples.data_path else [])]
     config = options.described() | {
         "input": [str(path) for path in given],
         "as": reading.as_,
@@ -178,8 +186,12 @@ def _inputs(cases: Sequence[Case], parts: Sequence[Part]) -> tuple[InputFile, ..
 
 
 def _untrained(methods: Mapping[str, Method], parts: Sequence[Part]) -> list[str]:
-    """Return what methods say of the times that they were asked for: above all, those that they were not trained on."""
-    times = sorted({row.t for part in parts if part.scores for row in part.scores.rows})
+    """Return what methods say of the times that they were asked for: above all, those that they were not trained on.
+
+    Of frames that are not quite evenly spaced, the even times are meant, so that notes stay short.
+    """
+    rows = [row for part in parts if part.scores for row in part.scores.rows]
+    times = sorted({(row.hidden - row.first) / row.gap for row in rows})
     return [
         f"{label}: {note}"
         for label, method in methods.items()

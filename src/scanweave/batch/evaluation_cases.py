@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from ..interpolation.evaluation_protocols import most_dsa_cases, super_slomo_cas
 from ..interpolation.layouts import LISTS, open_set
 from ..interpolation.manifest import NAME as MANIFEST
 from ..interpolation.methods import Method, needs_weights, runs_without_network
+from ..interpolation.networks import NetworkMethod
 from ..plan import fingerprint
 from ..trust.verdict import SIMPLEST_FIRST
+from ..weights import card_of
 from ..weights.vgg import read_vgg
 from .evaluation_options import EvaluationOptions, MethodOptions
 from .gathering import SetInputs, SourceRun, find_runs
@@ -147,16 +149,15 @@ def cases_of(inputs: Sequence[Path], options: EvaluationOptions, reading: ReadOp
     """
     if options.protocol == "leave-one-out":
         return [case for path in _groups(inputs) for case in _run_cases(path, options, reading)]
-    given = [path for path in (*inputs, options.samples.data_path) if path is not None]
-    if len(given) != 1:
+    if len(inputs) != 1:
         raise UsageError(
-            f"{len(given)} sets for protocol {options.protocol}", remedy="name one folder of a prepared set"
+            f"{len(inputs)} sets for protocol {options.protocol}", remedy="name one folder of a prepared set"
         )
     samples = options.samples
     if options.protocol == "most-dsa":
         return [
             *most_dsa_cases(
-                given[0],
+                inputs[0],
                 lists=samples.txt_path,
                 inter_frames=samples.inter_frames,
                 split=options.split,
@@ -164,9 +165,23 @@ def cases_of(inputs: Sequence[Path], options: EvaluationOptions, reading: ReadOp
             )
         ]
     if options.protocol == "triplets":
-        return [*triplet_cases(given[0], split=options.split)]
+        return [*triplet_cases(inputs[0], split=options.split)]
     vgg = None if samples.vgg is None else read_vgg(samples.vgg)
-    return [*super_slomo_cases(given[0], split=options.split, crop=samples.crop, sizes=samples.sizes, vgg=vgg)]
+    return [*super_slomo_cases(inputs[0], split=options.split, crop=samples.crop, sizes=samples.sizes, vgg=vgg)]
+
+
+def trained_here(methods: Mapping[str, Method], inputs: Sequence[Path], options: EvaluationOptions) -> list[str]:
+    """Say which networks were trained on what they are scored on, by the hash of the set's manifest; never of tests."""
+    sets = [path / MANIFEST for path in inputs if (path / MANIFEST).is_file()]
+    if options.split == "test" or not sets:
+        return []
+    hashes = {fingerprint(path).sha256 for path in sets}
+    what = "trained" if options.split == "train" else "chosen"
+    return [
+        f"{label} was {what} by the very samples that it is scored on: its numbers say nothing of other patients."
+        for label, method in methods.items()
+        if isinstance(method, NetworkMethod) and card_of(method.network).training.get("manifest_sha256") in hashes
+    ]
 
 
 def _groups(inputs: Sequence[Path]) -> list[tuple[Path, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -49,38 +48,32 @@ def digits_of(measure: str) -> int:
 
 def difference_tables(findings: Findings) -> list[Block]:
     """Return every difference to the best baseline: by the most telling measure, and folded away by the others."""
-    first, *others = COMPARED[findings.protocol]
-    blocks: list[Block] = [_difference_table(findings, (first,))]
-    if others:
-        blocks.append(Details("By other measures", [_difference_table(findings, others)]))
-    return blocks
+    first, *others = (_difference_table(findings, measure) for measure in COMPARED[findings.protocol])
+    return [first, Details("By other measures", others)]
 
 
-def _difference_table(findings: Findings, measures: Sequence[str]) -> Table:
-    told = [one for measure in measures for one in findings.differences if one.measure == measure]
+def _difference_table(findings: Findings, measure: str) -> Table:
+    title, unit = words(measure)
     return Table(
-        "Each method less the baseline that does best at that gap; each baseline less the best of the others.",
+        f"{title}: each method less the baseline that does best at that gap, each baseline less the best of the others",
         [
-            Column("Measure", numeric=False),
             Column("Gap"),
             Column("Method", numeric=False),
             Column("Best baseline", numeric=False),
-            Column("Difference"),
+            Column("Difference", unit),
             Column("95 % interval", numeric=False),
             Column("Frames higher", "%"),
             Column("Outcome", numeric=False),
         ],
-        [_difference_row(one) for one in told],
+        [_difference_row(one) for one in findings.differences if one.measure == measure],
         grouped=True,
     )
 
 
 def _difference_row(one: Difference) -> list[str | Cell]:
     digits = digits_of(one.measure)
-    title, unit = words(one.measure)
     interval = "–" if one.interval is None else " to ".join(number(end, digits, signed=True) for end in one.interval)
     return [
-        f"{title}, {unit}" if unit else title,
         str(one.gap),
         Cell(one.method, strong=one.method not in BASELINES),
         one.baseline,
@@ -89,9 +82,6 @@ def _difference_row(one: Difference) -> list[str | Cell]:
         f"{100 * one.better:.0f}",
         Cell(one.outcome, best=one.outcome == "better", bad=one.outcome == "worse"),
     ]
-
-
-# --- tables -----------------------------------------------------------------------------------------------------------
 
 
 def as_published(findings: Findings) -> list[Block]:
@@ -241,14 +231,9 @@ def _median_table(findings: Findings, wanted: Sequence[str], caption: str) -> Ta
 
 
 def _median(told: Quartiles | None, others: Sequence[Quartiles | None], name: str) -> Cell:
+    """Return a cell; the best is marked, but of flicker none, since a blend is smooth and noise is not."""
     if told is None:
         return Cell("–")
-    merits = [_merit(other.median, name) for other in others if other is not None]
-    return Cell(*spread(told, digits_of(name)), best=_merit(told.median, name) == max(merits))
-
-
-def _merit(value: float, name: str) -> float:
-    """Return how good a value is: PSNR and SSIM want to be high, flicker near 1, all else low."""
-    if name == "flicker":
-        return -abs(math.log(value)) if 0 < value < math.inf else -math.inf
-    return value if name.startswith(("psnr", "ssim")) else -value
+    medians = [other.median for other in others if other is not None]
+    wanted = max(medians) if name.startswith(("psnr", "ssim")) else min(medians)
+    return Cell(*spread(told, digits_of(name)), best=name != "flicker" and told.median == wanted)

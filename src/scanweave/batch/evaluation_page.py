@@ -31,8 +31,9 @@ _TITLES: dict[ProtocolName, str] = {
 }
 _READING = (
     ("Differences:", "of the same hidden frames, mean over patients of each one's mean, the method less the baseline "
-     "that does best. The interval is where 95 % of them lie when patients are drawn again with replacement; where it "
-     "holds 0 the two are not told apart. The baseline is the best on these very data, which favours it."),
+     "that does best. The interval is where 95 % of them lie when patients are drawn again with replacement: unclear "
+     "where it holds 0. Below 0.05 dB or 0.0005 of SSIM methods are level. The baseline is the best on these very "
+     "data, which favours it."),
     ("PSNR (dB):", "how small the squared error is against the largest value of the depth. Higher is better; equal "
      "frames have none, and count as 100 dB in differences."),
     ("SSIM:", "likeness of local structure under a Gaussian window, 1 for identical pictures."),
@@ -75,15 +76,19 @@ def page_of(findings: Findings) -> Page:
 
 
 def _result(findings: Findings) -> list[Block]:
+    measure = COMPARED[findings.protocol][0]
+    told = [one for one in findings.differences if one.measure == measure]
     blocks: list[Block] = []
-    subjects = findings.named or [name for name in findings.methods if name not in ("hold", "linear")]
-    gap, measure = findings.gaps[0], COMPARED[findings.protocol][0]
-    for name in subjects:
-        told = [one for one in findings.differences if one.method == name and one.measure == measure]
-        if told:
-            blocks.append(Callout(_level(told), _headline(name, told), [_sentence(one) for one in told]))
-    first = [one for one in findings.differences if one.gap == gap and one.measure == measure]
-    blocks.append(Tiles([_tile(one) for one in first if one.method in subjects][:6]))
+    for name in findings.named:
+        mine = [one for one in told if one.method == name]
+        if mine:
+            blocks.append(Callout(_level(mine), _headline(name, mine), [_sentence(one) for one in mine]))
+    if findings.named:
+        first = [one for one in told if one.method in findings.named and one.gap == findings.gaps[0]]
+        blocks.append(Tiles([_tile(one) for one in first]))
+    else:
+        lines = [f"{one.method}: {_sentence(one)}" for one in told if one.difference > 0]
+        blocks.append(Callout("info", "Only baselines were scored: which of them does best", lines))
     if findings.failures:
         lines = [f"{one.case}: {one.message}" for one in findings.failures]
         blocks.append(Callout("alarm", f"{len(lines)} of {findings.cases} could not be scored", lines))
@@ -97,8 +102,7 @@ def _level(told: Sequence[Difference]) -> Level:
 
 def _headline(name: str, told: Sequence[Difference]) -> str:
     gaps = {
-        outcome: [str(one.gap) for one in told if one.outcome == outcome]
-        for outcome in ("worse", "better", "not told apart")
+        outcome: [str(one.gap) for one in told if one.outcome == outcome] for outcome in ("worse", "better", "too few")
     }
     if gaps["worse"]:
         return f"{name} is WORSE than the best baseline at gap {', '.join(gaps['worse'])}"
@@ -106,9 +110,9 @@ def _headline(name: str, told: Sequence[Difference]) -> str:
         return f"{name} beats the best baseline"
     if gaps["better"]:
         return f"{name} beats the best baseline at gap {', '.join(gaps['better'])} only"
-    if gaps["not told apart"]:
-        return f"{name} is not told apart from the best baseline"
-    return f"{name}: too few patients to tell it apart from the best baseline"
+    if gaps["too few"]:
+        return f"{name}: too few patients to tell it apart from the best baseline"
+    return f"{name} is no better than the best baseline"
 
 
 def _sentence(one: Difference) -> str:

@@ -7,6 +7,7 @@ evaluation goes on where it was, and scores of other data or options are never m
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -148,6 +149,11 @@ class Parts:
     def discard(self) -> None:
         """Remove what was put together."""
         shutil.rmtree(self._merging, ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Leave nothing behind where nothing was kept."""
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
     def count(self) -> int:
         """Return how many cases are kept."""

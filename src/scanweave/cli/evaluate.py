@@ -15,7 +15,7 @@ from ..errors import UsageError
 from .common import Inputs, Meter, Output, Reading, Terminal, parse, print_json, split_lists
 
 JOBS = {"interpolation": "score methods that make frames between acquired ones, on runs or prepared sets"}
-_LISTS = ("--method", "--weights", "--gaps", "--crop", "--mean")
+_LISTS = ("--method", "--gaps", "--crop", "--mean")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,9 @@ FEW, TOO_FEW = 10, 6
 """Below the first an interval is rough. Below the second it says nothing: five patients who all gain do so by chance
 alone once in sixteen times."""
 
+LEVEL = {"psnr": 0.05, "ssim": 0.0005}
+"""Differences below these (dB for PSNR) are none that anyone sees, however sure."""
+
 _REPORTED = ("psnr", "ssim", "ssim_standard")
 
 
@@ -50,11 +53,13 @@ class Difference:
 
     @property
     def outcome(self) -> str:
-        """``better`` or ``worse`` where the interval says so, ``not told apart``, or ``too few`` patients."""
+        """``better`` or ``worse`` where the interval says so, else ``unclear``; ``level``; or ``too few`` patients."""
         if self.interval is None or self.patients < TOO_FEW:
             return "too few"
         if self.interval[0] <= 0 <= self.interval[1]:
-            return "not told apart"
+            return "unclear"
+        if abs(self.difference) < LEVEL.get(self.measure.partition("_")[0], 0.0):
+            return "level"
         return "better" if self.interval[0] > 0 else "worse"
 
 
