@@ -6,6 +6,8 @@ ITK counts along LPS; the affine is turned to RAS+ here and back. Voxels are rea
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,9 @@ _DTYPES = {
 _VECTOR = "vector of "
 _MEANING = "scanweave"
 _HEAD = 1 << 16
+_NO_NUMBERS = (
+    rb"(?mi)^(Offset|Origin|Position|TransformMatrix|Rotation|Orientation|ElementSpacing) *=[^\n]*\b(?:nan|inf)"
+)
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def read_itk(path: Path, *, kind: str, time_index: int | None = None) -> Volume:
         InputError: Damaged, its voxels missing, no sound place, or several phases and none chosen.
         UnsupportedError: Complex voxels, or more than four axes.
     """
+    data = _data_file(path)
     reader, header = _information(path, kind)
     vector = header.pixel.startswith(_VECTOR)
     name = header.pixel.removeprefix(_VECTOR)
@@ -92,7 +98,6 @@ def read_itk(path: Path, *, kind: str, time_index: int | None = None) -> Volume:
             f"holds {header.pixel} on {len(header.size)} axes", path=path, remedy="save grey values on two to four axes"
         )
     dtype = np.dtype(_DTYPES[name])
-    data = _data_file(path)
     if data is not None:
         check_plausible((*header.size, header.channels), dtype, data)
     phases = header.size[3] if len(header.size) == 4 else 1
@@ -100,7 +105,7 @@ def read_itk(path: Path, *, kind: str, time_index: int | None = None) -> Volume:
     said = VolumeMeaning.parse(header.metadata.get(_MEANING)) or VolumeMeaning(kind="volume")
 
     def load() -> NDArray[Any]:
-        with reading(path, _KINDS[kind][1], native=True):
+        with _reading(path, kind):
             if len(header.size) == 4:
                 reader.SetExtractIndex([0, 0, 0, phase or 0])
                 reader.SetExtractSize([*header.size[:3], 0])
@@ -140,7 +145,7 @@ def write_itk(volume: Volume, path: Path) -> tuple[str, ...]:
     if meaning != VolumeMeaning(kind="volume"):
         image.SetMetaData(_MEANING, meaning.dumps())
     try:
-        with reading(path, "an image to write", native=True):
+        with _reading(path, "metaimage" if path.suffix == ".mha" else "nrrd"):
             sitk.WriteImage(image, str(path), useCompression=True)
     except InputError as error:
         raise OutputError(error.reason, path=path) from error
@@ -149,10 +154,28 @@ def write_itk(volume: Volume, path: Path) -> tuple[str, ...]:
     return ("Scale and offset are kept in a field that scanweave reads; other programs show stored values.",)
 
 
+@contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """As `common.reading`, with the one telling sentence of an ITK error, which comes last and names source files."""
+    with reading(path, _KINDS[kind][1], native=True):
+        try:
+            yield
+        except RuntimeError as error:
+            said = [line for line in str(error).strip().split("\n") if not line.startswith("Reason:")][-1]
+            raise ValueError(re.sub(r"^.*ITK ERROR: (?:\w+\(\w+\): )?", "", said)) from error
+
+
 def _data_file(path: Path) -> Path | None:
-    """Return the file that the voxels lie in; None for a list or a pattern of several."""
+    """Look through the header's text: return the file that the voxels lie in, None for a list or pattern of several.
+
+    Raises:
+        InputError: That file is missing, or the place holds NaN.
+    """
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
+    wrong = re.search(_NO_NUMBERS, head)
+    if wrong:  # ITK would take zeros
+        raise InputError(f"its {wrong[1].decode()} holds values that are not numbers", path=path, remedy="mend it")
     found = re.search(rb"(?mi)^(?:ElementDataFile *=|data ?file:) *([^\r\n]+?) *$", head)
     name = found[1].decode("utf-8", "replace") if found else "LOCAL"
     if name == "LOCAL":
@@ -169,7 +192,7 @@ def _information(path: Path, kind: str) -> tuple[Any, ItkHeader]:
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_KINDS[kind][0])
     reader.SetFileName(str(path))
-    with reading(path, _KINDS[kind][1], native=True):
+    with _reading(path, kind):
         reader.ReadImageInformation()
         header = ItkHeader(
             size=tuple(int(n) for n in reader.GetSize()),

@@ -373,7 +373,7 @@ def _source(file: Nifti, facts: dict[str, str], scale: float, offset: float) -> 
         format="nifti",
         header=header,
         facts={
-            "Version": "NIfTI-2" if isinstance(header, Nifti2PairHeader) else "NIfTI-1",
+            "Version": "NIfTI-2" if isinstance(header, Nifti2Header) else "NIfTI-1",
             "Axes": " x ".join(str(n) for n in header["dim"][1 : 1 + int(header["dim"][0])]),
             "Stored as": f"{'RGB of ' if file.colour else ''}{file.dtype.name}",
             "Unit of length": unit,

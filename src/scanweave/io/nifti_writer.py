@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header, Nifti1PairHeader
-from nibabel.nifti2 import Nifti2Header, Nifti2PairHeader
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
 from numpy.typing import NDArray
 
 from ..cine import Source
@@ -48,7 +48,7 @@ def write_nifti(volume: Volume, path: Path, *, like: Volume | None = None) -> tu
     voxels = volume.voxels
     colour = volume.channels == 3 and volume.dtype == np.uint8
     source = (like or volume).source.header
-    kept = source if isinstance(source, Nifti1PairHeader) else None
+    kept = source if isinstance(source, Nifti1Header) else None
     header = _header(kept, max(volume.shape))
     _set_type(header, volume.dtype, colour=colour)
     if kept is None or not _has_place(header, volume.grid):
@@ -105,7 +105,7 @@ def read_displacement(path: Path) -> Displacement:
 
 def _header(kept: Any, longest: int) -> Any:
     """Return a header for one file, little-endian, with what `kept` says beyond the voxels themselves."""
-    large = longest > _LONGEST or isinstance(kept, Nifti2PairHeader)
+    large = longest > _LONGEST or isinstance(kept, Nifti2Header)
     header: Any = (Nifti2Header if large else Nifti1Header)(endianness="<")  # type: ignore[no-untyped-call]
     if kept is None:
         header["xyzt_units"] = _MM | _SECONDS
