@@ -299,6 +299,12 @@ def test_an_existing_set_is_replaced_only_if_asked(hospital, tmp_path):
 # --- bad input
 
 
+def test_a_set_is_not_made_in_a_folder_that_is_read(hospital, tmp_path):
+    with pytest.raises(OutputError, match="inside the input folder"):
+        prepare_set(SetInputs((hospital,)), hospital / "set")
+    assert not (hospital / "set").exists()
+
+
 def test_too_few_patients_for_the_splits(tmp_path, blobs, dicom_run):
     for k in range(4):
         dicom_run(tmp_path / "in" / f"{k}.dcm", blobs(8, k), patient="ANONYMOUS")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -217,6 +218,17 @@ def test_the_published_dsa_test_rule(size, tested):
     else:
         expected = cv2.resize(frames[1], tested[::-1], interpolation=cv2.INTER_CUBIC)
         np.testing.assert_array_equal(result[1, 2], expected.astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint32, np.float32])
+def test_the_published_rules_take_what_is_deeper_than_16_bits(dtype):
+    deep = _stack((3, 12, 20)).astype(dtype) * 1000
+    clip = dataclasses.replace(_clip(3, shape=(12, 20)), levels=(0.0, 255_000.0))
+    shallow = dataclasses.replace(clip, levels=(0.0, 255.0))
+    drawn = DsaTrain().draw((12, 20), np.random.default_rng(0))
+    for transform in (DsaTrain(), DsaTest()):
+        expected = transform.apply((deep // 1000).astype(np.float32), shallow, drawn)
+        np.testing.assert_allclose(transform.apply(deep, clip, drawn), expected, atol=1e-6)
 
 
 def test_super_slomo_flips_all_frames_or_none():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 
 import numpy as np
@@ -10,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweave.errors import InputError, UsageError
+from scanweave.errors import InputError, ResourceError, UsageError
 from scanweave.training.loading import load
 from scanweave.training.order import Order
 
@@ -89,6 +91,21 @@ def test_an_error_of_a_sample_keeps_its_class_across_processes(workers):
 def test_mixed_shapes_are_refused_by_name():
     with pytest.raises(InputError, match=r"differ in 'x': \(2,\) float32 in the first, \(3,\) float32 in number 1"):
         next(load(Indexed(20), [[{"index": 1}, {"index": 14}]], device=torch.device("cpu")))
+
+
+class Fatal(Indexed):
+    """Whoever makes number 5 is killed, as by a system without memory."""
+
+    def make(self, drawn):
+        if drawn["index"] == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().make(drawn)
+
+
+def test_a_killed_worker_is_a_lack_of_resources():
+    parts = [[{"index": k}] for k in range(20)]
+    with pytest.raises(ResourceError, match=r"a process that makes samples ended.*killed.*fewer training\.workers"):
+        list(load(Fatal(20), parts, device=torch.device("cpu"), workers=1))
 
 
 def test_workers_give_the_same_batches_in_the_same_order(toys, fit):

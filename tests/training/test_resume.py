@@ -95,6 +95,22 @@ def test_a_full_disk_ends_with_an_output_error_and_earlier_checkpoints(tmp_path,
     assert Checkpoints(folder).newest()[0] == 2
 
 
+def test_a_log_that_fills_the_disk_says_so_once(tmp_path):
+    script = (
+        "import resource, sys; from pathlib import Path; import torch\n"
+        "from scanweave.errors import OutputError; from scanweave.training.journal import Journal\n"
+        "journal = Journal(Path(sys.argv[1]))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
+        "try:\n"
+        "    journal.show(0, {'noise': torch.rand(3, 64, 64, generator=torch.Generator())})\n"
+        "    journal.close()\n"
+        "except OutputError as error: print(error); sys.exit(error.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (5, "")
+    assert done.stdout.startswith(f"{tmp_path}: the log cannot be written: File too large (free some space")
+
+
 def test_another_configuration_is_refused_by_the_names_that_differ(toys, fit, tmp_path):
     fit(toys.Regression(), settings={"crop": 8, "loss": {"style": 1.0}})
     with pytest.raises(UsageError, match=r"training.batch: 4 there, 8 now; training.seed.*recipe.loss.style") as stop:

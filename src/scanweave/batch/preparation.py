@@ -79,7 +79,10 @@ def prepare_set(
     report = progress or (lambda what, done, total: None)
     sources = find_runs(inputs, reading)
     if not (resume and output.exists()):
-        check_output(output, [strip_dataset(path) for source in sources for path in source.run], overwrite=overwrite)
+        # the folders that were given, too: a set in one of them would be an input the next time
+        given = [*inputs.any, *inputs.train, *inputs.test]
+        files = [strip_dataset(path) for source in sources for path in source.run]
+        check_output(output, [*given, *files], overwrite=overwrite)
     known, notes = know_runs(sources, options, reading, report)
     splits = _splits(known, options)
     if resume and output.exists() and not overwrite:

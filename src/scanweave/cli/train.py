@@ -20,6 +20,7 @@ from ..training import Outcome, RecipeEntry, TrainingConfig
 from ..training import train as run
 from ..training.settings import build, commented_yaml, read_settings, refuse_unknown_options
 from .common import Meter, parse, print_json
+from .warned import weights_warnings
 
 HOMES = ("scanweave.interpolation.recipe",)
 """Where the jobs list what they can train, as ``RECIPES``; shipped configurations lie beside, in ``recipes/``."""
@@ -73,7 +74,7 @@ def main(args: Sequence[str]) -> int:
         return 0
     if command.output is None:
         raise UsageError("nothing says where to", remedy="give a folder with -o")
-    with Meter(silent=command.json) as meter:
+    with weights_warnings(), Meter(silent=command.json) as meter:
         outcome = run(
             entries[job].build(command.recipe),
             command.training,

@@ -286,7 +286,8 @@ def _cut(stored: Stack, corner: Sequence[int], size: Size) -> Stack:
 
 
 def _resized(stored: Stack, size: Size) -> Stack:
-    """Resize in the stored depth, as a decoder's caller would: cubic, ratio not kept."""
+    """Resize in the stored depth, as a decoder's caller would: cubic, ratio not kept; 32-bit integers in float64."""
+    stored = stored.astype(np.float64) if stored.dtype.kind in "iu" and stored.dtype.itemsize > 2 else stored
     resized = [cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC) for frame in stored]
     return np.stack(resized)
 

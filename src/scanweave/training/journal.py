@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,14 @@ class Journal:
         except OSError as error:
             raise OutputError(f"cannot be written: {error.strerror or error}", path=self.path) from error
         self._board = _board(folder / "tensorboard", step)
+        self._hook = threading.excepthook
+        # its thread's error comes back to us at the next call; said twice it would be a traceback
+        threading.excepthook = self._say_unless_ours
+
+    def _say_unless_ours(self, failure: threading.ExceptHookArgs) -> None:
+        ours = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (ours and isinstance(failure.exc_value, OSError)):
+            self._hook(failure)
 
     def _take_back(self, step: int) -> None:
         kept = []
@@ -58,26 +67,46 @@ class Journal:
         Raises:
             OutputError: The disk is full.
         """
-        try:
+        with self._explained():
             line = {name: value if _sayable(value) else str(value) for name, value in values.items()}
             print(json.dumps({"event": event, "step": step, **line}), file=self._stream, flush=True)
             for name, value in values.items():
                 if isinstance(value, int | float) and _sayable(value):
                     self._board.add_scalar(f"{event}/{name}", value, step)
-        except OSError as error:
-            raise OutputError(
-                f"cannot be written: {error.strerror or error}", path=self.path, remedy="free some space, then --resume"
-            ) from error
 
     def show(self, step: int, pictures: Mapping[str, Tensor]) -> None:
-        """Show pictures, ``(3 or 1, H, W)`` in [0, 1], in TensorBoard."""
-        for name, picture in pictures.items():
-            self._board.add_image(f"picture/{name}", picture.detach().float().clamp(0, 1).cpu(), step)
+        """Show pictures, ``(3 or 1, H, W)`` in [0, 1], in TensorBoard.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        with self._explained():
+            for name, picture in pictures.items():
+                self._board.add_image(f"picture/{name}", picture.detach().float().clamp(0, 1).cpu(), step)
 
     def close(self) -> None:
-        """Write what is pending."""
-        self._stream.close()
-        self._board.close()
+        """Write what is pending.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        try:
+            with self._explained():
+                self._stream.close()
+                self._board.close()
+        finally:
+            threading.excepthook = self._hook
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"the log cannot be written: {error.strerror or error}",
+                path=self.path.parent,
+                remedy="free some space, then --resume",
+            ) from error
 
 
 def _sayable(value: Any) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from ..errors import InputError, ScanweaveError
+from ..errors import InputError, ResourceError, ScanweaveError
 from .recipe import Batch
 from .samples import Drawn, Sample, Samples
+
+Loaded = TypeVar("Loaded")
 
 
 class _Made(Dataset[Sample | ScanweaveError]):
@@ -50,6 +53,7 @@ def load(
 
     Raises:
         InputError: A sample that cannot be made, or that differs in keys, shape or dtype from the others.
+        ResourceError: A worker was killed, as for want of memory.
     """
     pinned = device.type == "cuda"
     loader = DataLoader(
@@ -63,10 +67,28 @@ def load(
         # the loader wants a number for its workers' own generators: not from torch's global one
         generator=torch.Generator(),
     )
-    for batch in loader:
+    for batch in _explained(loader):
         if isinstance(batch, ScanweaveError):
             raise batch
         yield {name: tensor.to(device, non_blocking=pinned) for name, tensor in batch.items()}
+
+
+def _explained(batches: Iterable[Loaded]) -> Iterator[Loaded]:
+    """Yield `batches`, and say what it means when a worker is gone."""
+    waiting = iter(batches)
+    while True:
+        try:
+            batch = next(waiting)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise ResourceError(
+                f"a process that makes samples ended: {str(error).splitlines()[0]}",
+                remedy="often memory gave out: choose fewer training.workers or training.prefetch, then --resume",
+            ) from error
+        yield batch
 
 
 @dataclass(frozen=True, slots=True)
