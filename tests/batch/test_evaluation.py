@@ -342,6 +342,24 @@ def test_keeping_going_records_what_failed(sequences, tmp_path):
     assert file.read_text().splitlines()[1] == f"Average PSNR: {told['reported']['linear']['psnr']}"
 
 
+@pytest.mark.parametrize(
+    ("protocol", "split", "counts"), [("super-slomo", "validation", [9] * 11), ("triplets", "test", [3, 3])]
+)
+def test_the_other_published_protocols_to_the_end(tmp_path, protocol, split, counts):
+    for k, count in enumerate(counts):
+        folder = tmp_path / "set" / split / str(k)
+        folder.mkdir(parents=True)
+        for n in range(count):
+            frame = np.random.default_rng(100 * k + n).integers(0, 255, (16, 16, 3)).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{n:06d}.png"), frame)
+    evaluate([tmp_path / "set"], tmp_path / "out", EvaluationOptions(protocol=protocol))
+    told, rows = summary_of(tmp_path / "out"), rows_of(tmp_path / "out")
+    assert [row["run"] for row in rows if row["method"] == "hold"] == [f"{split}/{k}" for k in range(len(counts))]
+    assert {one["samples"] for one in told["reported"].values()} == {len(counts)}
+    assert {row["batch"] for row in rows} == ({"0", "1"} if protocol == "super-slomo" else {""})
+    assert "As published" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_an_output_inside_an_input_is_refused(three):
     with pytest.raises(OutputError, match="inside the input"):
         evaluate([three], three / "out", QUICK)
@@ -372,7 +390,8 @@ def test_options_that_contradict_each_other(options, message):
         ({"method": ("linear", "linear")}, "named twice"),
         ({"weights": (Path("a.pkl"),)}, "1 weights for 0 methods"),
         ({"method": ("most-dsa", "super-slomo"), "weights": (Path("a.pkl"),)}, "1 weights for 2 methods"),
-        ({"method": ("linear",), "tta": True}, "--tta cannot be heeded"),
+        ({"method": ("linear",), "tta": True}, "no network is scored: --tta cannot be heeded"),
+        ({"method": ("linear",), "mean": (0.1, 0.1, 0.1)}, "--mean cannot be heeded"),
     ],
 )
 def test_methods_that_cannot_be_scored(options, message):

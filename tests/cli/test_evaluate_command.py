@@ -155,6 +155,11 @@ def test_the_exit_code_tells_of_a_damaged_run(files, tmp_path, capsys):
         (["run.npz", "--method", "magic"], 2, "magic"),
         (["run.npz", "--method", "most-dsa"], 6, "--weights"),
         (["run.npz", "--weights", "Inf1.pkl"], 2, "--method"),
+        (
+            ["run.npz", "--method", "most-dsa", "--weights", "Inf1.pkl", "--mean", "0,0,0"],
+            2,
+            "no super-slomo is scored",
+        ),
         (["run.npz", "--protocol", "most-dsa"], 3, "no folder"),
         (["set", "--protocol", "most-dsa"], 3, "TestList.txt"),
         (["set", "set", "--protocol", "triplets"], 2, "2 sets"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,38 +80,48 @@ def methods_of(options: MethodOptions, share: Share) -> dict[str, Method]:
         UsageError: No such method, one named twice, or options that none of them heeds.
         WeightsError: Weights that are missing, damaged or of another network.
     """
-    names = list(options.method)
-    if len(names) == 1 and len(options.weights) > 1:
-        names *= len(options.weights)
-    weighted = [name for name in names if needs_weights(name) or not runs_without_network(name)]
-    if options.weights and len(weighted) != len(options.weights):
-        raise UsageError(
-            f"{len(options.weights)} weights for {len(weighted)} methods that may run on some",
-            remedy="name a --method for each of the --weights, in their order",
-        )
-    if not weighted:
-        _refuse_network_options(options)
-    files = iter(options.weights)
+    chosen = _with_weights(options)
+    networks = [name for name, _ in chosen if not runs_without_network(name)]
+    _refuse_unheeded(options, networks)
     found: dict[str, Method] = {}
-    for name, count in zip(names, _running(names), strict=True):
-        weights = next(files, None) if name in weighted else None
-        label = name if names.count(name) == 1 or weights is None else f"{name} {weights.stem}"
-        label = label if label not in found else f"{label} ({count})"
-        if label in found or (names.count(name) > 1 and weights is None):
-            raise UsageError(f"method {name} is named twice", remedy="name it once")
+    for name, weights in chosen:
+        label = _label(name, weights, alone=[other for other, _ in chosen].count(name) == 1, taken=found)
         method = named_method(name, _network_options(name, options, weights, share))
-        found[label] = augmented(method) if options.tta and name in weighted else method
+        found[label] = augmented(method) if options.tta and name in networks else method
     return found | {name: named_method(name, NetworkOptions()) for name in BASELINES if name not in found}
 
 
-def _running(names: Sequence[str]) -> list[int]:
-    """Return for each name how often it has come so far."""
-    seen: Counter[str] = Counter()
-    counts = []
-    for name in names:
-        seen[name] += 1
-        counts.append(seen[name])
-    return counts
+def _with_weights(options: MethodOptions) -> list[tuple[str, Path | None]]:
+    """Return each method named with its weights: those that must have some, or all that may, take them in order."""
+    names, weights = list(options.method), list(options.weights)
+    if len(names) == 1 and len(weights) > 1:
+        names *= len(weights)
+    must = [needs_weights(name) for name in names]
+    may = [not runs_without_network(name) for name in names]
+    takes = must if sum(must) == len(weights) else may
+    if weights and sum(takes) != len(weights):
+        raise UsageError(
+            f"{len(weights)} weights for {sum(takes)} methods that may run on some",
+            remedy="name a --method for each of the --weights, in their order",
+        )
+    left = iter(weights)
+    return [(name, next(left, None) if take else None) for name, take in zip(names, takes, strict=True)]
+
+
+def _label(name: str, weights: Path | None, *, alone: bool, taken: Mapping[str, Method]) -> str:
+    """Return what tables call a method: with its weights where it is scored with several.
+
+    Raises:
+        UsageError: It is named twice and nothing tells the two apart.
+    """
+    if alone:
+        return name
+    if weights is None:
+        raise UsageError(f"method {name} is named twice", remedy="name it once")
+    label, number = f"{name} {weights.stem}", 2
+    while label in taken:
+        label, number = f"{name} {weights.stem} ({number})", number + 1
+    return label
 
 
 def _network_options(name: str, options: MethodOptions, weights: Path | None, share: Share) -> NetworkOptions:
@@ -131,12 +140,16 @@ def _network_options(name: str, options: MethodOptions, weights: Path | None, sh
     )
 
 
-def _refuse_network_options(options: MethodOptions) -> None:
+def _refuse_unheeded(options: MethodOptions, networks: Sequence[str]) -> None:
+    """Refuse options of networks where none is scored, and of super-slomo where that is not."""
     usual = MethodOptions()
     for name in ("precision", "compile", "tile", "flow_scale", "tta", "warp_convention", "mean"):
-        if getattr(options, name) != getattr(usual, name):
+        heeded = "super-slomo" in networks if name in ("warp_convention", "mean") else bool(networks)
+        if not heeded and getattr(options, name) != getattr(usual, name):
+            kind = "super-slomo" if networks else "network"
             raise UsageError(
-                f"no network is scored: --{name.replace('_', '-')} cannot be heeded", remedy="name one with --method"
+                f"no {kind} is scored: --{name.replace('_', '-')} cannot be heeded",
+                remedy="leave it out, or name one with --method",
             )
 
 
