@@ -18,7 +18,7 @@ from .common import Progress, natural
 from .files import atomic_output, check_output
 from .folders import are_single_images, inputs_in, left_out, list_folder, suffix_like
 from .kinds import IMAGES, RUNS, VOLUMES, kind_of, require_known
-from .volume_files import VOLUME_SUFFIXES, write_field, write_volume
+from .volume_files import VOLUME_SUFFIXES, read_displacement, write_field, write_volume
 from .volumes import volume_of_cine
 
 __all__ = [
@@ -148,22 +148,6 @@ def read(
     if file.is_dir():
         return _read_folder(file, wish)
     return _read_file(file, replace(wish, dataset=dataset or named))
-
-
-def read_displacement(path: Like) -> Displacement:
-    """Read a displacement field: a vector NIfTI of scanweave, ITK or ANTs.
-
-    Raises:
-        InputError: Missing, damaged, or no field.
-    """
-    file = Path(path)
-    kind = kind_of(file)
-    require_known(kind, file)
-    if kind != "nifti":
-        raise InputError(f"is no NIfTI file ({kind})", path=file, remedy="give a displacement field as NIfTI")
-    from .nifti_writer import read_displacement as read_field
-
-    return read_field(file)
 
 
 def write(

@@ -1,4 +1,4 @@
-"""Volumes and displacement fields to files: which suffix is written as what."""
+"""Volumes and displacement fields to files: which suffix is written as what. Fields back again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from ..displacement import Displacement
-from ..errors import UnsupportedError, UsageError
+from ..errors import InputError, UnsupportedError, UsageError
 from ..volume import Volume
 from .files import atomic_output, check_output
-from .kinds import kind_of
+from .kinds import kind_of, require_known
 
 VOLUME_SUFFIXES: dict[str, str] = {
     ".nii": "nifti",
@@ -88,6 +88,22 @@ def write_field(field: Displacement, path: Path, *, overwrite: bool = False) -> 
 
     with atomic_output(path) as place:
         return write_displacement(field, place)
+
+
+def read_displacement(path: str | os.PathLike[str]) -> Displacement:
+    """Read a displacement field: a vector NIfTI of scanweave, ITK or ANTs.
+
+    Raises:
+        InputError: Missing, damaged, or no field.
+    """
+    file = Path(path)
+    kind = kind_of(file)
+    require_known(kind, file)
+    if kind != "nifti":
+        raise InputError(f"is no NIfTI file ({kind})", path=file, remedy="give a displacement field as NIfTI")
+    from .nifti_writer import read_displacement as read_field
+
+    return read_field(file)
 
 
 def volume_suffix(path: Path) -> str:

@@ -126,13 +126,15 @@ def _of_file(path: Path, origin: Path, source_fps: float | None, notes: list[str
     header = settled(contents, notes)
     frames = read_layout(header, require_pixels(contents, path)).frames
     check_is_run(header, frames=frames, path=path)
+    groups = items(header, "PerFrameFunctionalGroupsSequence")
+    alone = frames == 1 and not groups  # a single-frame instance states its place itself
     return Acquired(
         path=origin,
         files=(path,),
         contents=(contents,),
         first=header,
-        groups=tuple(items(header, "PerFrameFunctionalGroupsSequence")),
-        places=tuple(frame_places(header, frames)),
+        groups=(header,) if alone else tuple(groups),
+        places=(instance_place(header),) if alone else tuple(frame_places(header, frames)),
         timing=run_timing(header, frames, source_fps=source_fps),
         single=True,
     )

@@ -176,13 +176,15 @@ def _one_phase(
 
 
 def _rank(acquired: Acquired, i: int) -> tuple[float, ...]:
-    """Return what orders frames of one position: their time, then their number."""
-    timing = acquired.timing
-    when = float(timing.order.index(i)) if timing.order is not None else 0.0
-    group = _group(acquired, i)
+    """Return what orders frames of one position: their phase as stated, then their time or number."""
+    order, group = acquired.timing.order, _group(acquired, i)
     content = (items(group, "FrameContentSequence") or [Dataset()])[0]
-    counts = [number(group, "TriggerTime"), number(content, "TemporalPositionIndex"), number(group, "InstanceNumber")]
-    return (when, *(0.0 if count is None else count for count in counts), float(i))
+    stated = [
+        number(group, "TriggerTime"),
+        number(group, "TemporalPositionIdentifier"),
+        number(content, "TemporalPositionIndex"),
+    ]
+    return (*(0.0 if count is None else count for count in stated), float(order.index(i) if order else i))
 
 
 def _check_even(acquired: Acquired, order: Sequence[int], along: NDArray[np.float64], notes: list[str]) -> None:

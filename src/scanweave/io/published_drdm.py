@@ -1,0 +1,314 @@
+"""DRDM's published folders, file names and YAML, read and written.
+
+::
+
+    Data/Src_data/CMR_processed_rmbg_resize/*         training images: 2-D NIfTI, one slice per file
+    Data/Src_data/CTLung_processed/*.npy              training images: 3-D arrays (x, y, z)
+    Data/Tgt_data/{cmr,lct}/Tr/*  and  Gt/*           images and labels to augment
+    Data/Aug_data/{name}/{img,msk,ddf}/               outputs
+    models/{name}_{net}/{epoch:06d}_{name}_{net}.pth  weights
+    Config/config_{name}.yaml                         options
+
+Published programs pair images and labels by sorted order and open every file of a folder; here they are paired by name,
+and a file without a partner is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ..cine import Source
+from ..errors import InputError, UsageError
+from ..volume import Grid, Volume
+from .common import natural
+from .folders import list_folder
+from .kinds import VOLUMES
+
+SOURCE_FOLDERS = {"cmr": "CMR_processed_rmbg_resize", "lct": "CTLung_processed"}
+"""Folder of `Src_data` that each data set's training images lie in."""
+_WEIGHTS = re.compile(r"(\d{6})_(\w+)\.pth")
+_LABEL = re.compile(r"[_-](gt|seg|label|labels|mask|msk)$", flags=re.IGNORECASE)
+_MADE = re.compile(r"Patient(\d{4,})_Slice(\d{6,})_(?:ORG_NA|(Aug|Noise)Img(\d{4,})_NoiseStep(\d{4,}))(_GT)?")
+_SUFFIX = re.compile(r"(\.nii)?\.\w+$", flags=re.IGNORECASE)
+
+Padding = Literal["zeros", "border", "reflection"]
+
+
+class DrdmOptions(BaseModel):
+    """All options of ``Config/config_*.yaml``, with the cardiac configuration's values where a file has none.
+
+    Attributes:
+        data_name: Names loader and folders: ``cmr`` or ``lct``.
+        net_name: Only ``recresacnet`` exists.
+        ndims: Dimensions of the images.
+        img_size: Side of the square or cube.
+        batchsize: Images of a training step; augmentation takes one.
+        num_input_chn: Channels; training ignores it and takes 1.
+        timesteps: Levels of noise, and steps of recovery.
+        v_scale: Standard deviation of the finest velocity scale, a fraction of the control grid.
+        ddf_pad_mode: What lies beyond the border of fields while they are integrated (augmentation only).
+        padding_mode: What lies beyond it when fields are warped.
+        img_pad_mode: What lies beyond it when images and masks are warped.
+        resample_mode: Interpolation of images *and masks* in augmentation.
+        device: Where the network runs.
+        epoch: Epochs of training.
+        epoch_per_save: Epochs from a checkpoint to the next.
+        lr: Learning rate.
+        noise_scale: Strength of the noise on training images.
+        patients_list: Patient numbers to augment; none means 1 to 100 (cardiac only).
+        model_id_str: Six digits that the name of the weights starts with.
+        start_noise_step: First level of augmentation.
+        noise_step: From a level to the next.
+        aug_coe: Copies of each image.
+        aug_img_savepath: Where images go.
+        aug_msk_savepath: Where masks go.
+        aug_ddf_savepath: Where fields should go; the published program makes the folder and leaves it empty.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data_name: str = "cmr"
+    net_name: Literal["recresacnet"] = "recresacnet"
+    ndims: Literal[2, 3] = 2
+    img_size: Annotated[int, Field(gt=0)] = 256
+    batchsize: Annotated[int, Field(gt=0)] = 1
+    num_input_chn: Annotated[int, Field(gt=0)] = 1
+    timesteps: Annotated[int, Field(gt=0)] = 80
+    v_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4e-5
+    ddf_pad_mode: Padding = "border"
+    padding_mode: Padding = "zeros"
+    img_pad_mode: Padding = "zeros"
+    resample_mode: Literal["bicubic", "bilinear", "nearest"] = "bicubic"
+    device: str = "cuda"
+    epoch: Annotated[int, Field(ge=0)] = 10000
+    epoch_per_save: Annotated[int, Field(gt=0)] = 1
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-4
+    noise_scale: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.1
+    patients_list: tuple[int, ...] = ()
+    model_id_str: Annotated[str, Field(pattern=r"^\d{6}$")] = "000000"
+    start_noise_step: Annotated[int, Field(ge=0)] = 48
+    noise_step: Annotated[int, Field(ge=0)] = 2
+    aug_coe: Annotated[int, Field(gt=0)] = 32
+    aug_img_savepath: str = "Data/Aug_data/cmr/img"
+    aug_msk_savepath: str = "Data/Aug_data/cmr/msk"
+    aug_ddf_savepath: str = "Data/Aug_data/cmr/ddf"
+
+    @field_validator("model_id_str", mode="before")
+    @classmethod
+    def _digits(cls, found: Any) -> Any:
+        return f"{found:06d}" if isinstance(found, int) and not isinstance(found, bool) else found
+
+    @field_validator("v_scale", "lr", "noise_scale", mode="before")
+    @classmethod
+    def _yaml_number(cls, found: Any) -> Any:
+        """YAML 1.1 takes ``4e-5`` for text: it wants a dot in it."""
+        return float(found) if isinstance(found, str) and re.fullmatch(r"[\d.]+[eE][-+]?\d+", found) else found
+
+    @property
+    def start_levels(self) -> tuple[int, ...]:
+        """Level of each of the `aug_coe` copies, as the published driver counts them up."""
+        levels, level = [], self.start_noise_step
+        for copy in range(self.aug_coe):
+            levels.append(level)
+            level += self.noise_step * ((copy - self.start_noise_step) % 2 == 0)
+        return tuple(levels)
+
+
+def read_config(path: Path) -> DrdmOptions:
+    """Read ``Config/config_*.yaml``.
+
+    Raises:
+        InputError: Missing, no YAML mapping, an option that the published programs do not have, or a wrong value.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the name") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"is no YAML: {error}", path=path) from error
+    if not isinstance(found, dict):
+        raise InputError("holds no options", path=path, remedy="give a configuration such as config_cmr.yaml")
+    named = {key: value for key, value in found.items() if value is not None}
+    name = named.get("data_name", "cmr")
+    folders = {f"aug_{kind}_savepath": f"Data/Aug_data/{name}/{kind}" for kind in ("img", "msk", "ddf")}
+    try:
+        return DrdmOptions.model_validate(folders | named)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"option {option}: {first['msg']}", path=path, remedy=f"known: {', '.join(DrdmOptions.model_fields)}"
+        ) from error
+
+
+@dataclass(frozen=True)
+class DrdmFolder:
+    """The published folders under one root.
+
+    Attributes:
+        root: The folder that holds ``Data``, ``models`` and ``Config``.
+    """
+
+    root: Path
+
+    def config(self, name: str) -> Path:
+        """Return where the options of a data set lie."""
+        return self.root / "Config" / f"config_{name}.yaml"
+
+    def training_images(self, name: str) -> list[Path]:
+        """Return the training images of a data set, in natural order.
+
+        Raises:
+            UsageError: A data set that has no published folder.
+            InputError: The folder is missing or holds none.
+        """
+        if name not in SOURCE_FOLDERS:
+            raise UsageError(f"no folder of training images is known of {name}", remedy="use cmr or lct")
+        folder = self.root / "Data" / "Src_data" / SOURCE_FOLDERS[name]
+        return _images(folder, "npy" if name == "lct" else "nifti")
+
+    def targets(self, name: str) -> list[tuple[Path, Path]]:
+        """Return images to augment with their labels, paired by name: ``x.nii.gz`` with ``x_gt.nii.gz`` or ``x``.
+
+        Raises:
+            InputError: A folder is missing or empty, or a file has no partner, or several.
+        """
+        base = self.root / "Data" / "Tgt_data" / name
+        images, labels = _images(base / "Tr", *VOLUMES), _images(base / "Gt", *VOLUMES)
+        by_name: dict[str, Path] = {}
+        for label in labels:
+            key = _LABEL.sub("", stem(label))
+            if key in by_name:
+                raise InputError(f"{label.name} and {by_name[key].name} are labels of one image", path=base / "Gt")
+            by_name[key] = label
+        missing = [image.name for image in images if stem(image) not in by_name]
+        extra = sorted(set(by_name) - {stem(image) for image in images})
+        if missing or extra:
+            which = f"{missing[0]} has no label" if missing else f"{by_name[extra[0]].name} has no image"
+            raise InputError(which, path=base, remedy="name labels as their images, with or without _gt at the end")
+        return [(image, by_name[stem(image)]) for image in images]
+
+    def made(self, name: str, kind: Literal["img", "msk", "ddf"]) -> Path:
+        """Return the folder of a data set's outputs."""
+        return self.root / "Data" / "Aug_data" / name / kind
+
+    def weights(self, name: str, net: str = "recresacnet", *, epoch: int | str = 0) -> Path:
+        """Return where the weights of an epoch lie (six digits)."""
+        return self.root / "models" / f"{name}_{net}" / f"{int(epoch):06d}_{name}_{net}.pth"
+
+    def epochs(self, name: str, net: str = "recresacnet") -> list[int]:
+        """Return the epochs whose weights are there, in order."""
+        matches = [_WEIGHTS.fullmatch(path.name) for path in self.weights(name, net).parent.glob("*.pth")]
+        return sorted(int(match[1]) for match in matches if match and match[2] == f"{name}_{net}")
+
+
+@dataclass(frozen=True)
+class MadeName:
+    """What the name of an output says.
+
+    Attributes:
+        patient: Number of the patient.
+        item: Which image of the loader, 0-based; not the slice.
+        copy: Which copy, 0-based; None for the original.
+        level: Level of noise, or None for the original.
+        noised: Only deformed at random, not recovered.
+        label: A label, in the mask folder.
+    """
+
+    patient: int
+    item: int
+    copy: int | None = None
+    level: int | None = None
+    noised: bool = False
+    label: bool = False
+
+    def __str__(self) -> str:
+        head = f"Patient{self.patient:04d}_Slice{self.item:06d}"
+        if self.copy is None:
+            made = "ORG_NA"
+        else:
+            made = f"{'Noise' if self.noised else 'Aug'}Img{self.copy:04d}_NoiseStep{self.level or 0:04d}"
+        return f"{head}_{made}{'_GT' if self.label else ''}"
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return f"{self}.nii.gz"
+
+    @classmethod
+    def parse(cls, path: Path) -> MadeName | None:
+        """Return what a file's name says, or None if it is named otherwise."""
+        match = _MADE.fullmatch(stem(path))
+        if match is None:
+            return None
+        patient, item, kind, copy, level, label = match.groups()
+        counts = (None, None) if kind is None else (int(copy), int(level))
+        return cls(int(patient), int(item), *counts, noised=kind == "Noise", label=bool(label))
+
+
+def patient_of(label: Path) -> int:
+    """Return a patient's number as the cardiac loader finds it: ``patient001_frame01_gt.nii.gz`` is of patient 1.
+
+    Raises:
+        InputError: The name has no number there.
+    """
+    first = stem(label).split("_")[0][-3:]
+    if not (first.isascii() and first.isdigit()):
+        raise InputError(
+            "its name holds no patient number", path=label, remedy="name it as patient001_frame01_gt.nii.gz"
+        )
+    return int(first)
+
+
+def published_volume(path: Path) -> Volume:
+    """Read a training array ``(x, y, z)`` of the lung configuration as a volume ``(slice, row, column)``.
+
+    Raises:
+        InputError: Damaged, or no array of three axes.
+    """
+    from .arrays import read_npy_volume
+
+    found = read_npy_volume(path)
+    if found.channels is not None:
+        raise InputError(f"an array of shape {found.shape} is no (x, y, z)", path=path)
+    columns, rows, slices = found.grid.shape
+    return Volume(
+        lambda: np.transpose(found.voxels, (2, 1, 0)),
+        grid=Grid.spaced((slices, rows, columns), (1, 1, 1)),
+        dtype=found.dtype,
+        space_unit="voxel",
+        source=found.source,
+    )
+
+
+def as_published(volume: Volume) -> Volume:
+    """Return a volume as the published driver writes one: float32 real values, an identity affine, first channel only.
+
+    Its arrays ``[H, W]`` and ``[X, Y, Z]`` come out in that order of axes: axis 0 of a 2-D image is NIfTI's first.
+    """
+    real = volume.real().astype(np.float32)
+    first = real[..., 0] if volume.channels is not None else real
+    voxels = np.transpose(first, (0, 2, 1)) if first.shape[0] == 1 else first
+    grid = Grid.of_nifti(voxels.shape, np.eye(4))
+    return Volume(lambda: voxels, grid=grid, dtype=np.float32, source=Source(path=volume.source.path))
+
+
+def stem(path: Path) -> str:
+    """Return a file's name without its suffix; ``.nii.gz`` is one."""
+    return _SUFFIX.sub("", path.name)
+
+
+def _images(folder: Path, *kinds: str) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError("does not exist", path=folder, remedy="lay the data out as the published programs do")
+    found = list_folder(folder).of(*kinds)
+    if not found:
+        raise InputError(f"holds no image ({' or '.join(sorted(kinds))})", path=folder)
+    return sorted(found, key=natural)
