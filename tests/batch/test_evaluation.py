@@ -281,6 +281,7 @@ def test_a_damaged_run_among_many_is_named_and_the_others_are_scored(three, tmp_
     assert [failure.exit_code for failure in outcome.failures] == [3]
     assert "p1" in outcome.failures[0].message
     assert {row["run"] for row in rows_of(tmp_path / "out")} == {"p0/run.npz", "p2/run.npz"}
+    assert evaluate([three], tmp_path / "out", QUICK, resume=True).failures == outcome.failures
     told = summary_of(tmp_path / "out")
     assert (told["counts"]["cases"], told["counts"]["failed"]) == (3, 1)
     assert "could not be scored" in (tmp_path / "out" / "report.html").read_text()

@@ -84,13 +84,14 @@ def evaluate(
     plan = _plan(given, methods, options, reading)
     finished = _finished(output, plan)
     if resume and finished is not None:
-        return EvaluationOutcome(output, finished, notes=("Finished by an earlier evaluation; left as it is.",))
+        earlier = tuple(Failure(**one) for one in finished["failures"])
+        return EvaluationOutcome(output, finished, earlier, ("Finished by an earlier evaluation; left as it is.",))
     mine = range(share.rank, len(cases), share.count)
-    if mine:
-        # A process without a share may come when the others have written the output.
-        check_output(output, [strip_dataset(path) for path in given], overwrite=overwrite)
     parts = Parts(output, plan.digest(), len(cases))
-    parts.take_up(mine, resume=resume, overwrite=overwrite)
+    if mine:
+        # A process without a share may come when the others are writing the output, or have written it.
+        check_output(output, [strip_dataset(path) for path in given], overwrite=overwrite)
+        parts.take_up(mine, resume=resume, overwrite=overwrite)
     own = _score(cases, mine, methods, parts, options, progress or (lambda what, done, total: None))
     found = parts.gathered(cases)
     if found is None or not parts.claim():

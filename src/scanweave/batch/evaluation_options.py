@@ -164,8 +164,8 @@ class EvaluationOptions:
         return self.samples.split or ("validation" if self.protocol == "super-slomo" else "test")
 
     def described(self) -> dict[str, Any]:
-        """Return what decides the rows, JSON-able: not where networks run, nor what is drawn from the rows later."""
-        told: dict[str, Any] = {"protocol": self.protocol, "split": self.split, "tta": self.methods.tta}
+        """Return what decides the tables, JSON-able; methods describe themselves, and where they run decides nothing."""
+        told: dict[str, Any] = {"protocol": self.protocol, "split": self.split, "resamples": self.resamples}
         if self.protocol == "leave-one-out":
             return told | {"runs": plain(self.runs)}
         return told | {"samples": plain(self.samples)}
