@@ -164,7 +164,7 @@ class EvaluationOptions:
         return self.samples.split or ("validation" if self.protocol == "super-slomo" else "test")
 
     def described(self) -> dict[str, Any]:
-        """Return what decides the tables, JSON-able; methods describe themselves, and where they run decides nothing."""
+        """Return what decides the tables, JSON-able; not the methods, which describe themselves."""
         told: dict[str, Any] = {"protocol": self.protocol, "split": self.split, "resamples": self.resamples}
         if self.protocol == "leave-one-out":
             return told | {"runs": plain(self.runs)}
