@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 
 import pytest
@@ -80,6 +81,8 @@ def test_our_cosine_rises_then_falls_to_a_tenth_over_the_real_length(steps, warm
         {"strategy": "3-stage-decay", "milestones": (5,)},
         {"strategy": "ori-custom"},
         {"base": 0.0},
+        {"base": math.inf},
+        {"strategy": "ori-for-continue", "milestones": (5,), "start": math.nan},
         {"gamma": 2.0},
         {"strategy": "multistep", "milestones": (5, 3)},
         {"strategy": "2-stage-decay", "milestones": (0,)},

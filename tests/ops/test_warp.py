@@ -111,3 +111,12 @@ def test_unknown_names_are_refused():
         backward_warp(image, flow, convention="centre")
     with pytest.raises(ValueError, match="padding 'mirror'"):
         backward_warp(image, flow, padding="mirror")
+
+
+@pytest.mark.parametrize("padding", ["border", "zeros"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e30])
+def test_a_flow_that_diverged_does_not_end_the_process(padding, value):
+    image = torch.rand(1, 8, 32, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    flow = torch.full((1, 2, 32, 32), value, requires_grad=True)
+    backward_warp(image, flow, padding=padding).sum().backward()
+    assert image.grad.shape == image.shape

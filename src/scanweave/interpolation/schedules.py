@@ -62,7 +62,8 @@ class LearningRate:
         Raises:
             UsageError: Numbers out of range, or milestones of another count than the strategy has.
         """
-        if not self.base > 0 or self.start < 0 or not 0 < self.gamma <= 1 or self.warm_up < 0:
+        known = math.isfinite(self.base) and math.isfinite(self.start)
+        if not known or self.base <= 0 or self.start < 0 or not 0 < self.gamma <= 1 or self.warm_up < 0:
             raise UsageError(f"a rate of {self.base}, start {self.start}, gamma {self.gamma} is no learning rate")
         expected = _MILESTONES.get(self.strategy)
         if expected is not None and len(self.milestones) != expected:

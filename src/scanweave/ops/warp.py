@@ -57,6 +57,9 @@ def backward_warp(
     columns = moved[:, 0] + torch.arange(width, dtype=dtype, device=image.device)
     rows = moved[:, 1] + torch.arange(height, dtype=dtype, device=image.device)[:, None]
     grid = torch.stack((_normalised(columns, width, convention), _normalised(rows, height, convention)), dim=-1)
+    if torch.is_grad_enabled() and padding == "border":
+        # a flow that diverged: PyTorch's gradient on the CPU would read far outside the image, and end the process
+        grid = torch.nan_to_num(grid)
     sampled = F.grid_sample(image.to(dtype), grid, mode="bilinear", padding_mode=padding, align_corners=False)
     return sampled.to(image.dtype)
 
