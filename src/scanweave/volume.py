@@ -365,8 +365,15 @@ class Volume:
     def respaced(self, spacing: Sequence[float]) -> Volume:
         """Return the same voxels with another spacing (slice, row, column) in mm; directions and first voxel stay.
 
-        For files that state a wrong one; nothing is resampled.
+        For files that state none or a wrong one; nothing is resampled.
+
+        Raises:
+            UsageError: A spacing of zero or less.
         """
+        if not all(step > 0 and np.isfinite(step) for step in spacing):
+            raise UsageError(
+                f"a spacing of {' x '.join(f'{step:g}' for step in spacing)} mm", remedy="give three above 0"
+            )
         affine = np.array(self.affine)
         affine[:3, :3] = self.grid.directions * np.asarray(spacing, dtype=np.float64)
         moved = self._copy(

@@ -84,6 +84,8 @@ def test_bad_arguments(tmp_path: Path) -> None:
         io.read(path, as_="film")
     with pytest.raises(UsageError, match="of a volume, not of a cine"):
         io.read(path, as_="cine", time_index=0)
+    with pytest.raises(UsageError, match="no spacing of voxels"):
+        io.read(path, spacing=(1, 1, 1))
     with pytest.raises(UsageError, match="none is a phase"):
         io.read(path, time_index=0)
 

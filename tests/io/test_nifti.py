@@ -126,8 +126,10 @@ def test_spacings_that_contradict_the_sform_are_told(tmp_path):
     patch(path, 80, np.array([1.5625, 1.5625, 10], "<f4").tobytes())
     volume = io.read(path)
     assert volume.spacing == (1, 1, 1)
-    assert any("pixdim 1.5625 x 1.5625 x 10" in note for note in volume.source.notes)
-    assert volume.respaced((10, 1.5625, 1.5625)).spacing == (10, 1.5625, 1.5625)
+    assert any("1.5625 x 1.5625 x 10" in note for note in volume.source.notes)
+    assert io.read(path, spacing=(10, 1.5625, 1.5625)).spacing == (10, 1.5625, 1.5625)
+    with pytest.raises(UsageError, match="a spacing of 0 x 1 x 1"):
+        io.read(path, spacing=(0, 1, 1))
 
 
 def test_units_of_length_become_millimetres(tmp_path):

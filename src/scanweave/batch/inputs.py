@@ -24,12 +24,14 @@ class ReadOptions:
         series: Which series of a folder: number, description or UID.
         source_fps: True frames per second, where the file states none or a wrong one.
         time_index: Which phase of a volume over time.
+        spacing: True spacing of a volume (slice, row, column) in mm, where the file states none or a wrong one.
     """
 
     as_: Literal["auto", "cine", "volume"] = "auto"
     series: str | None = None
     source_fps: float | None = None
     time_index: int | None = None
+    spacing: tuple[float, float, float] | None = None
 
     def read(self, run: Run) -> Cine:
         """Read one run of frames over time.
@@ -49,7 +51,14 @@ class ReadOptions:
     def read_any(self, run: Run) -> Cine | Volume:
         """Read one run of frames over time, or one volume."""
         source = run[0] if len(run) == 1 else list(run)
-        return io.read(source, as_=self.as_, series=self.series, source_fps=self.source_fps, time_index=self.time_index)
+        return io.read(
+            source,
+            as_=self.as_,
+            series=self.series,
+            source_fps=self.source_fps,
+            time_index=self.time_index,
+            spacing=self.spacing,
+        )
 
 
 def strip_dataset(path: Path) -> Path:

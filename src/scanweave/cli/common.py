@@ -65,9 +65,18 @@ class Reading:
     time_index: int | None = None
     """Which phase of a volume over time, counted from 0."""
 
+    spacing: tuple[float, float, float] | None = None
+    """True spacing of a volume between slices, rows and columns in mm, where the file states none or a wrong one."""
+
     def options(self) -> ReadOptions:
         """Return them for the reader."""
-        return ReadOptions(as_=self.as_, series=self.series, source_fps=self.source_fps, time_index=self.time_index)
+        return ReadOptions(
+            as_=self.as_,
+            series=self.series,
+            source_fps=self.source_fps,
+            time_index=self.time_index,
+            spacing=self.spacing,
+        )
 
 
 def parse(kind: type[Parsed], args: Sequence[str], *, prog: str, markers: Sequence[Any] = MARKERS) -> Parsed:

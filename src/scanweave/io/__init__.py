@@ -68,6 +68,7 @@ def read(
     dataset: str | None = None,
     source_fps: float | None = None,
     time_index: int | None = None,
+    spacing: tuple[float, float, float] | None = None,
 ) -> Cine: ...
 
 
@@ -80,6 +81,7 @@ def read(
     dataset: str | None = None,
     source_fps: float | None = None,
     time_index: int | None = None,
+    spacing: tuple[float, float, float] | None = None,
 ) -> Volume: ...
 
 
@@ -92,6 +94,7 @@ def read(
     dataset: str | None = None,
     source_fps: float | None = None,
     time_index: int | None = None,
+    spacing: tuple[float, float, float] | None = None,
 ) -> Cine | Volume: ...
 
 
@@ -103,6 +106,7 @@ def read(
     dataset: str | None = None,
     source_fps: float | None = None,
     time_index: int | None = None,
+    spacing: tuple[float, float, float] | None = None,
 ) -> Cine | Volume:
     """Read a run of frames or a volume; pixels are decoded when asked for.
 
@@ -115,6 +119,7 @@ def read(
         dataset: Name of the HDF5 dataset or npz array, where there are several.
         source_fps: Frames per second of the source, where the file states none or a wrong one.
         time_index: Which phase of a file that holds a volume over time, 0-based.
+        spacing: Millimetres between slices, rows and columns of a volume, where the file states none or wrong ones.
 
     Returns:
         The run or the volume. ``source.notes`` says what was odd about the file.
@@ -136,18 +141,12 @@ def read(
         raise UsageError("a phase is chosen of a volume, not of a cine", remedy="leave out the phase, or --as cine")
     if source_fps is not None and not (math.isfinite(source_fps) and source_fps > 0):
         raise UsageError(f"a source rate of {source_fps} frames per second", remedy="give --source-fps above 0")
-    wish = _Wish(as_, series, dataset, source_fps, time_index)
-    if not isinstance(path, str | os.PathLike):
-        paths = [Path(one) for one in path]
-        if len(paths) != 1:
-            return wish.settle(_read_list(paths, source_fps))
-        path = paths[0]
-    file, named = _split_dataset(Path(path))
-    if named is not None and dataset is not None and named.strip("/") != dataset.strip("/"):
-        raise UsageError(f"two datasets are named: {named} and {dataset}", remedy="name one")
-    if file.is_dir():
-        return _read_folder(file, wish)
-    return _read_file(file, replace(wish, dataset=dataset or named))
+    found = _read(path, _Wish(as_, series, dataset, source_fps, time_index))
+    if spacing is None:
+        return found
+    if isinstance(found, Volume):
+        return found.respaced(spacing)
+    raise UsageError("is a run of frames, and has no spacing of voxels", path=found.source.path, remedy="leave it out")
 
 
 def write(
@@ -245,6 +244,20 @@ def _writer(
     if kind == "folder":
         return lambda cine, place, progress: write_pictures_folder(cine, place, progress=progress)
     return lambda cine, place, progress: write_picture(cine, place, format_=kind)  # type: ignore[arg-type]
+
+
+def _read(path: Like | Sequence[Like], wish: _Wish) -> Cine | Volume:
+    if not isinstance(path, str | os.PathLike):
+        paths = [Path(one) for one in path]
+        if len(paths) != 1:
+            return wish.settle(_read_list(paths, wish.source_fps))
+        path = paths[0]
+    file, named = _split_dataset(Path(path))
+    if named is not None and wish.dataset is not None and named.strip("/") != wish.dataset.strip("/"):
+        raise UsageError(f"two datasets are named: {named} and {wish.dataset}", remedy="name one")
+    if file.is_dir():
+        return _read_folder(file, wish)
+    return _read_file(file, replace(wish, dataset=wish.dataset or named))
 
 
 @dataclass(frozen=True)

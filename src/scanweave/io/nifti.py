@@ -350,8 +350,8 @@ def _compare_forms(file: Nifti, sform: NDArray[Any] | None, qform: NDArray[Any] 
     if np.all(stated[axes] > 0) and not np.allclose(said[axes], stated[axes], rtol=_DISAGREE):
         by_sform, by_pixdim = (" x ".join(f"{step:g}" for step in steps) for steps in (said, stated))
         file.notes.append(
-            f"The sform says a spacing of {by_sform} mm (columns, rows, slices), pixdim {by_pixdim}; the sform was used"
-            " (`Volume.respaced` takes another)."
+            f"The sform says a spacing of {by_sform} mm (columns, rows, slices), pixdim (which ITK takes) {by_pixdim};"
+            " the sform was used (override with --spacing SLICE ROW COLUMN)."
         )
 
 

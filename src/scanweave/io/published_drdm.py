@@ -2,11 +2,12 @@
 
 ::
 
-    Data/Src_data/CMR_processed_rmbg_resize/*         training images: 2-D NIfTI, one slice per file
-    Data/Src_data/CTLung_processed/*.npy              training images: 3-D arrays (x, y, z)
+    Data/Src_data/{name}/*                            training images, as the README has it; the programs look into
+    Data/Src_data/CMR_processed_rmbg_resize/*         ... 2-D NIfTI, one slice per file
+    Data/Src_data/CTLung_processed/*.npy              ... 3-D arrays (x, y, z)
     Data/Tgt_data/{cmr,lct}/Tr/*  and  Gt/*           images and labels to augment
     Data/Aug_data/{name}/{img,msk,ddf}/               outputs
-    models/{name}_{net}/{epoch:06d}_{name}_{net}.pth  weights
+    models/{name}_{net}/{epoch:06d}_{name}_{net}.pth  weights (the README has models/{name}-{net}/)
     Config/config_{name}.yaml                         options
 
 Published programs pair images and labels by sorted order and open every file of a folder; here they are paired by name,
@@ -16,12 +17,14 @@ and a file without a partner is an error.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
+from nibabel.nifti1 import Nifti1Header
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ..cine import Source
@@ -33,6 +36,14 @@ from .kinds import VOLUMES
 
 SOURCE_FOLDERS = {"cmr": "CMR_processed_rmbg_resize", "lct": "CTLung_processed"}
 """Folder of `Src_data` that each data set's training images lie in."""
+_LUNG: dict[str, Any] = {
+    "ndims": 3,
+    "img_size": 128,
+    "padding_mode": "border",
+    "resample_mode": "bilinear",
+    "start_noise_step": 64,
+    "noise_step": 1,
+}
 _WEIGHTS = re.compile(r"(\d{6})_(\w+)\.pth")
 _LABEL = re.compile(r"[_-](gt|seg|label|labels|mask|msk)$", flags=re.IGNORECASE)
 _MADE = re.compile(r"Patient(\d{4,})_Slice(\d{6,})_(?:ORG_NA|(Aug|Noise)Img(\d{4,})_NoiseStep(\d{4,}))(_GT)?")
@@ -42,7 +53,7 @@ Padding = Literal["zeros", "border", "reflection"]
 
 
 class DrdmOptions(BaseModel):
-    """All options of ``Config/config_*.yaml``, with the cardiac configuration's values where a file has none.
+    """All options of ``Config/config_*.yaml``; what a file leaves out is as in the published one of its `data_name`.
 
     Attributes:
         data_name: Names loader and folders: ``cmr`` or ``lct``.
@@ -139,7 +150,7 @@ def read_config(path: Path) -> DrdmOptions:
     name = named.get("data_name", "cmr")
     folders = {f"aug_{kind}_savepath": f"Data/Aug_data/{name}/{kind}" for kind in ("img", "msk", "ddf")}
     try:
-        return DrdmOptions.model_validate(folders | named)
+        return DrdmOptions.model_validate((_LUNG if name == "lct" else {}) | folders | named)
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(map(str, first["loc"]))
@@ -166,13 +177,11 @@ class DrdmFolder:
         """Return the training images of a data set, in natural order.
 
         Raises:
-            UsageError: A data set that has no published folder.
             InputError: The folder is missing or holds none.
         """
-        if name not in SOURCE_FOLDERS:
-            raise UsageError(f"no folder of training images is known of {name}", remedy="use cmr or lct")
-        folder = self.root / "Data" / "Src_data" / SOURCE_FOLDERS[name]
-        return _images(folder, "npy" if name == "lct" else "nifti")
+        sources = self.root / "Data" / "Src_data"
+        hard_coded = sources / SOURCE_FOLDERS.get(name, name)
+        return _images(hard_coded if hard_coded.is_dir() else sources / name, "npy", *VOLUMES)
 
     def targets(self, name: str) -> list[tuple[Path, Path]]:
         """Return images to augment with their labels, paired by name: ``x.nii.gz`` with ``x_gt.nii.gz`` or ``x``.
@@ -200,13 +209,16 @@ class DrdmFolder:
         return self.root / "Data" / "Aug_data" / name / kind
 
     def weights(self, name: str, net: str = "recresacnet", *, epoch: int | str = 0) -> Path:
-        """Return where the weights of an epoch lie (six digits)."""
-        return self.root / "models" / f"{name}_{net}" / f"{int(epoch):06d}_{name}_{net}.pth"
+        """Return where the weights of an epoch (six digits) lie, or would lie."""
+        file = f"{int(epoch):06d}_{name}_{net}.pth"
+        dashed = self.root / "models" / f"{name}-{net}" / file
+        return dashed if dashed.is_file() else self.root / "models" / f"{name}_{net}" / file
 
     def epochs(self, name: str, net: str = "recresacnet") -> list[int]:
         """Return the epochs whose weights are there, in order."""
-        matches = [_WEIGHTS.fullmatch(path.name) for path in self.weights(name, net).parent.glob("*.pth")]
-        return sorted(int(match[1]) for match in matches if match and match[2] == f"{name}_{net}")
+        names = [path.name for path in (self.root / "models").glob(f"{name}[_-]{net}/*.pth")]
+        matches = [_WEIGHTS.fullmatch(file) for file in names]
+        return sorted({int(match[1]) for match in matches if match and match[2] == f"{name}_{net}"})
 
 
 @dataclass(frozen=True)
@@ -249,8 +261,10 @@ class MadeName:
         if match is None:
             return None
         patient, item, kind, copy, level, label = match.groups()
-        counts = (None, None) if kind is None else (int(copy), int(level))
-        return cls(int(patient), int(item), *counts, noised=kind == "Noise", label=bool(label))
+        original = cls(int(patient), int(item), label=bool(label))
+        if kind is None:
+            return original
+        return replace(original, copy=int(copy), level=int(level), noised=kind == "Noise")
 
 
 def patient_of(label: Path) -> int:
@@ -291,13 +305,41 @@ def published_volume(path: Path) -> Volume:
 def as_published(volume: Volume) -> Volume:
     """Return a volume as the published driver writes one: float32 real values, an identity affine, first channel only.
 
-    Its arrays ``[H, W]`` and ``[X, Y, Z]`` come out in that order of axes: axis 0 of a 2-D image is NIfTI's first.
+    One slice gives a file of two axes. NIfTI's order of axes stays what it was, as it does in the published programs.
     """
     real = volume.real().astype(np.float32)
-    first = real[..., 0] if volume.channels is not None else real
-    voxels = np.transpose(first, (0, 2, 1)) if first.shape[0] == 1 else first
+    return _placeless(real[..., 0] if volume.channels is not None else real)
+
+
+def published_mask(labels: Volume, classes: int = 4) -> Volume:
+    """Return the labels of one slice as the published driver writes them: axes (class, H, W), valued 1 to `classes`.
+
+    Raises:
+        UsageError: More than one slice.
+    """
+    if labels.grid.shape[0] != 1 or labels.channels is not None:
+        raise UsageError("published masks of two dimensions hold one slice", remedy="take a slice first")
+    label = labels.voxels[0]
+    coded = np.stack([k * (label == k) for k in range(1, classes + 1)], axis=-1)
+    return _placeless(coded.astype(np.float32))
+
+
+def labels_of_mask(mask: Volume) -> Volume:
+    """Return the labels of one slice that a published mask (class, H, W) codes; the larger of two shares wins.
+
+    The published program warps masks like images, so that classes overlap and overshoot at their edges.
+    """
+    values = np.arange(1, mask.grid.shape[2] + 1)
+    shares = mask.real() / values
+    label = np.where(shares.max(axis=-1) >= 0.5, shares.argmax(axis=-1) + 1, 0)
+    return Volume.from_array(label.astype(np.uint8), spacing=(1, 1, 1), source=mask.source)
+
+
+def _placeless(voxels: NDArray[np.float32]) -> Volume:
+    header = Nifti1Header()
+    header.set_data_shape(voxels.shape[:0:-1] if voxels.shape[0] == 1 else voxels.shape[::-1])
     grid = Grid.of_nifti(voxels.shape, np.eye(4))
-    return Volume(lambda: voxels, grid=grid, dtype=np.float32, source=Source(path=volume.source.path))
+    return Volume(lambda: voxels, grid=grid, dtype=np.float32, source=Source(header=header))
 
 
 def stem(path: Path) -> str:
