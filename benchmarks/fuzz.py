@@ -42,7 +42,8 @@ _PYDICOM_FILES = (
 )
 
 
-_GROUPS = ((".dcm",), (".mp4", ".mkv", ".avi", ".gif"), (".tif",), ())
+_VOLUMES = (".nii", ".gz", ".mha", ".nrrd")
+_GROUPS = ((".dcm",), (".mp4", ".mkv", ".avi", ".gif"), (".tif",), _VOLUMES, ())
 
 
 def write_samples(folder: Path) -> None:
@@ -53,6 +54,7 @@ def write_samples(folder: Path) -> None:
 
     from scanweave import io
     from scanweave.cine import Cine
+    from scanweave.volume import Volume
 
     rng = np.random.default_rng(7)
     smooth = np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in rng.random((6, 36, 44), dtype=np.float32)])
@@ -64,6 +66,11 @@ def write_samples(folder: Path) -> None:
             io.write(cine, folder / f"{suffix[1:]}{number}{suffix}")
         for suffix in (".png", ".jpg", ".bmp"):
             io.write(cine.select([0]), folder / f"{suffix[1:]}{number}{suffix}")
+    affine = np.array([[2.5, 0, 0.1, -9], [0, 0.7, 0, 4], [0.1, 0, 0.7, 1], [0, 0, 0, 1]])
+    for number, dtype in enumerate((np.int16, np.float32)):
+        volume = Volume.from_array((smooth * 900).astype(dtype), affine=affine, scale=0.5, offset=-9)
+        for suffix in (".nii", ".nii.gz", ".mha", ".nrrd", ".npz", ".h5"):
+            io.write(volume, folder / f"volume{number}{suffix}")
     Image.fromarray(grey8.frame(0)).quantize(16).save(folder / "palette.png")
     pages = [Image.fromarray(np.ascontiguousarray(grey8.frame(i))) for i in range(6)]
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
@@ -75,7 +82,7 @@ def write_samples(folder: Path) -> None:
 
 
 def pick(case: int, samples: list[Path]) -> Path:
-    """Return the sample of a case: DICOM, films, TIFF and the rest get a quarter of the cases each."""
+    """Return the sample of a case: DICOM, films, TIFF, volumes and the rest get a fifth of the cases each."""
     group = case % len(_GROUPS)
     others = {suffix for suffixes in _GROUPS for suffix in suffixes}
     chosen = [
@@ -117,6 +124,7 @@ def run_case(case: int, samples: list[Path], folder: Path) -> dict[str, Any]:
     """Damage one sample, read it and touch every frame; say how it ended."""
     from scanweave import io
     from scanweave.errors import ScanweaveError
+    from scanweave.volume import Volume
 
     rng = np.random.default_rng(case)
     sample = pick(case, samples)
@@ -125,11 +133,14 @@ def run_case(case: int, samples: list[Path], folder: Path) -> dict[str, Any]:
     path.write_bytes(data)
     started, outcome, detail = time.perf_counter(), "read", ""
     try:
-        cine = io.read(path)
-        for i in range(len(cine)):
-            cine.frame(i)
-        cine.frame(0)
-        del cine
+        found = io.read(path)
+        if isinstance(found, Volume):
+            found.voxels.max()
+        else:
+            for i in range(len(found)):
+                found.frame(i)
+            found.frame(0)
+        del found
     except ScanweaveError as error:
         outcome, detail = type(error).__name__, str(error).removeprefix(str(path))
     except Exception as error:  # the very thing that must not happen, so that it is reported with its case

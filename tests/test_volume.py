@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from nibabel.affines import apply_affine
 
-from scanweave.errors import InputError, UsageError
+from scanweave.errors import InputError, ResourceError, UsageError
 from scanweave.volume import Grid, Volume
 
 OBLIQUE = np.array([[0.2, -0.5, 1.1, -20], [0.1, 0.7, 0.8, 5], [3.0, 0.1, -0.2, 33], [0, 0, 0, 1]])
@@ -159,3 +159,12 @@ def test_voxels_are_loaded_once_and_checked():
     assert volume.voxels is volume.voxels and calls == [1]
     with pytest.raises(InputError, match="the header says"):
         _ = Volume(load, grid=grid, dtype=np.int16).voxels
+
+
+def test_the_need_for_memory_is_stated():
+    def load():
+        raise MemoryError
+
+    volume = Volume(load, grid=Grid.spaced((1024, 1024, 1024), (1, 1, 1)), dtype=np.float32)
+    with pytest.raises(ResourceError, match="need 4 GiB"):
+        _ = volume.voxels

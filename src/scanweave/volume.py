@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .cine import Display, Source
-from .errors import InputError, UsageError
+from .errors import InputError, ResourceError, UsageError
 
 SpaceUnit = Literal["mm", "voxel"]
 
@@ -260,7 +260,15 @@ class Volume:
         """
         with self._lock:
             if self._voxels is None:
-                array = self._load()
+                try:
+                    array = self._load()
+                except MemoryError as error:
+                    size = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize / (1 << 30)
+                    raise ResourceError(
+                        f"its voxels need {size:.3g} GiB of memory",
+                        path=self.source.path,
+                        remedy="free some, or crop it",
+                    ) from error
                 if array.shape != self.shape or array.dtype != self.dtype:
                     raise InputError(
                         f"its voxels are {array.shape} {array.dtype}, the header says {self.shape} {self.dtype}",

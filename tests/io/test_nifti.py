@@ -95,6 +95,12 @@ def test_slope_and_intercept_are_kept_apart_from_the_voxels(tmp_path):
         io.read(path)
 
 
+def test_outputs_get_the_suffix_of_their_input(tmp_path):
+    for suffix in (".nii", ".nii.gz", ".mha", ".nrrd", ".npz", ".h5"):
+        io.write(Volume.from_array(voxels()), tmp_path / f"a{suffix}")
+        assert io.suffix_like(tmp_path / f"a{suffix}") == suffix
+
+
 def test_which_affine_holds_is_said(tmp_path):
     both = nib.Nifti1Image(voxels(), OBLIQUE)
     both.set_sform(OBLIQUE, 2)
@@ -243,6 +249,7 @@ def test_unsupported_voxels_and_axes_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("offset", "data", "reason"),
     [
+        (0, np.array([300], "<i4"), "a header of 300 bytes where NIfTI has 348"),
         (40, np.array([3, -5, 4, 3], "<i2"), "axes"),
         (40, np.array([3, 5, 0, 3], "<i2"), "axes"),
         (40, np.array([9], "<i2"), "axes"),

@@ -29,6 +29,7 @@ SPATIAL = {1: ("m", 1000.0), 2: ("mm", 1.0), 3: ("um", 1e-3)}
 _TEMPORAL = {8: 1.0, 16: 1e-3, 24: 1e-6}
 _COLOUR = 128
 _BLOCK = 1 << 24
+_LONGEST_HEADER = 540
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 _REFUSED = {1: "1-bit", 32: "complex64", 1536: "float128", 1792: "complex128", 2048: "complex256", 2304: "RGBA"}
 _DISAGREE = 1e-2  # of a voxel, at a corner
@@ -117,10 +118,9 @@ def open_nifti(path: Path) -> Nifti:
         UnsupportedError: Voxels that are no grey values.
     """
     with reading(path, KIND), _opened(path) as stream:
-        head = stream.read(4)
-        stream.seek(0)
-        two = head in (b"\x1c\x02\0\0", b"\0\0\x02\x1c")
-        single = stream.read(348)[4:8].startswith(b"n+") if two else stream.read(348)[344:347] == b"n+1"
+        head = stream.read(_LONGEST_HEADER)
+        two, single = head[4:6] in (b"n+", b"ni"), b"n+" in (head[4:6], head[344:346])
+        _check_size(head, 540 if two else 348, path)
         stream.seek(0)
         kinds = (Nifti2Header, Nifti2PairHeader) if two else (Nifti1Header, Nifti1PairHeader)
         header = kinds[0 if single else 1].from_fileobj(stream, check=False)
@@ -248,6 +248,16 @@ def _exactly(stream: gzip.GzipFile, length: int) -> bytearray:
             raise EOFError(f"{length - len(rest)} of {length} bytes of voxels are there")
         rest = rest[count:]
     return whole
+
+
+def _check_size(head: bytes, expected: int, path: Path) -> None:
+    stated = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
+    if expected not in stated or len(head) < expected:
+        raise InputError(
+            f"has a header of {min(len(head), min(stated))} bytes where NIfTI has {expected}",
+            path=path,
+            remedy="it is damaged or cut short; fetch the file again",
+        )
 
 
 def _size(header: Any, path: Path) -> tuple[int, ...]:
