@@ -185,7 +185,7 @@ class Meter:
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
         self._told = time.monotonic()
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, int]] = {}
 
     def labelled(self, source: Path, number: int, total: int) -> Meter:
         """Name the input that the next steps belong to."""
@@ -226,11 +226,11 @@ class Meter:
 
     def _line(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        begun = self._begun.setdefault(what, now)
-        if now - self._told < _QUIET_INTERVAL or not done:
+        begun, first = self._begun.setdefault(what, (now, done))
+        if now - self._told < _QUIET_INTERVAL or done == first:
             return
         self._told = now
-        rate = done / max(now - begun, 1e-9)
+        rate = (done - first) / max(now - begun, 1e-9)
         left = (total - done) / rate
         print(f"{self._label}{what}: {done}/{total}, {rate:.1f}/s, {left:.0f} s left", file=sys.stderr)
 
