@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from scanweave.cli import main, train
 from scanweave.training import RecipeEntry, TrainingConfig
 from scanweave.training.checkpoints import Checkpoints
 from scanweave.training.settings import build, commented_yaml, documentation
+from scanweave.weights import WeightsWarning
 
 TOYS = Path(__file__).parents[1] / "training" / "toys.py"
 
@@ -98,6 +100,19 @@ def test_a_shipped_configuration_trains_and_its_plan_trains_the_same_again(tmp_p
     assert plan["config"]["training"]["batch"] == 8
     assert run("toy", "--config", tmp_path / "one" / "plan.json", "-o", tmp_path / "two") == 0
     assert weights(tmp_path / "one") == weights(tmp_path / "two")
+
+
+def test_what_is_warned_about_weights_is_told_once_and_in_words(tmp_path, capsys):
+    module = sys.modules["toy_job.toys"]
+
+    class Doubtful(module.Regression):
+        def export(self, directory, stem):
+            warnings.warn("the layout cannot tell the mean", WeightsWarning, stacklevel=2)
+            return super().export(directory, stem)
+
+    module.RECIPES = {"toy": RecipeEntry(ToyConfig, lambda config: Doubtful(), "a toy")}
+    assert run("toy", "--config", "toy-small", "-o", tmp_path / "run", "--training.device", "cpu", "--json") == 0
+    assert capsys.readouterr().err == "scanweave: warning: the layout cannot tell the mean\n"
 
 
 def test_a_run_is_resumed_by_its_own_plan(tmp_path, capsys):

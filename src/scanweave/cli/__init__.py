@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     debug = "--debug" in args
     signal.signal(signal.SIGTERM, _terminated)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # what it warns of, a damaged picture, our error names
     try:
         if args[0] not in COMMANDS:
             raise UsageError(f"no command is called {args[0]!r}", remedy=f"choose one of {', '.join(COMMANDS)}")

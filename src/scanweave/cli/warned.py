@@ -17,5 +17,5 @@ def weights_warnings(*, silent: bool = False) -> Iterator[None]:
         warnings.simplefilter("ignore")
         warnings.simplefilter("always", WeightsWarning)
         yield
-    for warning in [] if silent else caught:
-        print(f"scanweave: warning: {warning.message}", file=sys.stderr)
+    for told in {} if silent else dict.fromkeys(str(warning.message) for warning in caught):  # each once
+        print(f"scanweave: warning: {told}", file=sys.stderr)
