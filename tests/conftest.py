@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scanweave.models import MostDsa, SuperSlomo, SuperSlomoConfig
+from scanweave.models import Drdm, DrdmConfig, MostDsa, SuperSlomo, SuperSlomoConfig
 
 StateDict = dict[str, Tensor]
 
@@ -65,6 +65,20 @@ def filled(network: nn.Module, fill: Callable[[StateDict], StateDict]) -> nn.Mod
 @pytest.fixture(scope="session")
 def most_dsa(fill) -> MostDsa:
     return filled(MostDsa(), fill)
+
+
+@pytest.fixture(scope="session")
+def drdm(fill) -> Callable[..., Drdm]:
+    """DRDM with filled weights, its last kernel and bias scaled (the goldens' README); config as given."""
+
+    def make(scale: float, **config: int) -> Drdm:
+        network = filled(Drdm(DrdmConfig(**config)), fill)
+        with torch.no_grad():
+            network.conv_out.weight.mul_(scale)
+            network.conv_out.bias.mul_(scale)
+        return network
+
+    return make
 
 
 @pytest.fixture(scope="session")

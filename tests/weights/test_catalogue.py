@@ -71,7 +71,7 @@ def test_load_wants_a_card(dsa_file, most_dsa, tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"network": "drdm"}, "weights of drdm, not of any network known here"),
+        ({"network": "film"}, "weights of film, not of any network known here"),
         ({"config": {"width": "wide"}}, "tensors contradict: width, depths"),
         ({"config": {**TINY, "intra": 1, "mlp_ratio": 4, "breadth": 3}}, "no option breadth"),
         ({"config": {**TINY, "intra": 1, "mlp_ratio": 4, "map_side": "a"}}, "no possible network: .*map_side"),

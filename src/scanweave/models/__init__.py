@@ -15,11 +15,14 @@ from torch import nn
 
 from ..errors import UsageError
 from ..ops.memory import keep_freed_memory
+from .drdm import Drdm, DrdmConfig
 from .most_dsa import MostDsa, MostDsaConfig
 from .super_slomo import SuperSlomo, SuperSlomoConfig
 
 __all__ = [
     "NETWORKS",
+    "Drdm",
+    "DrdmConfig",
     "MostDsa",
     "MostDsaConfig",
     "Network",
@@ -44,6 +47,7 @@ class Network:
 
 
 NETWORKS = {
+    "drdm": Network(Drdm, DrdmConfig),
     "most-dsa": Network(MostDsa, MostDsaConfig),
     "super-slomo": Network(SuperSlomo, SuperSlomoConfig),
 }

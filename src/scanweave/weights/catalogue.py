@@ -104,16 +104,14 @@ def open_weights(name: str | None, source: str | os.PathLike[str] | Mapping[str,
 
 
 def try_out(model: nn.Module) -> None:
-    """Make a few frames of noise with a network.
+    """Run a network once, on noise.
 
     Raises:
         WeightsError: What it makes is not finite.
     """
     card = card_of(model)
-    side = 8 * (card.config.get("map_side") or 0) or LAYOUTS[card.network].multiple
-    noise = torch.rand(2, 1, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        made: Tensor = model(noise[0], noise[1], list(card.trained_times or (0.5,)))
+        made: Tensor = model(*LAYOUTS[card.network].example(card))
     if not made.isfinite().all():
         bad = int((~made.isfinite()).sum())
         raise WeightsError(f"makes {bad} of {made.numel()} values that are not finite", remedy="get the file again")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
@@ -62,6 +63,7 @@ class Layout:
         intended_use: What the weights are for.
         input_range: What the network takes.
         multiple: What both sides of a frame must be multiples of.
+        example: What to call a network with on trial: a small input of noise, by its card.
         relatives: Networks whose files are easily taken for this one's.
     """
 
@@ -74,7 +76,19 @@ class Layout:
     intended_use: str
     input_range: str
     multiple: int
+    example: Callable[[Card], tuple[Any, ...]]
     relatives: str | None = None
+
+
+def pair_example(multiple: int) -> Callable[[Card], tuple[Any, ...]]:
+    """Return how to try a network of frame pairs: two frames and the times it was trained for."""
+
+    def example(card: Card) -> tuple[Any, ...]:
+        side = 8 * (card.config.get("map_side") or 0) or multiple
+        frame0, frame1 = torch.rand(2, 1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        return frame0, frame1, list(card.trained_times or (0.5,))
+
+    return example
 
 
 def without_prefix(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from .card import Card
 from .containers import Content
-from .layouts import Layout, Packed, Unpacked, shape_of, without_prefix
+from .layouts import Layout, Packed, Unpacked, pair_example, shape_of, without_prefix
 
 _ENCODER = "feature_bone."
 _LAMBDA = f"{_ENCODER}block4.0.Lambda."
@@ -89,5 +89,6 @@ LAYOUT = Layout(
     intended_use="frames between those of a digital subtraction angiogram; research only",
     input_range="blue, green, red in [0, 1]; sides multiples of 16",
     multiple=16,
+    example=pair_example(16),
     relatives="files of EMA-VFI and GaraMoSt look alike, but are of other networks",
 )

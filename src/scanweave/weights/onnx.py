@@ -24,6 +24,10 @@ OPSET = 20
 """The first whose GridSample is that of today's PyTorch."""
 
 
+_OF_PAIRS = ("most-dsa", "super-slomo")
+"""The networks whose call this graph is."""
+
+
 class _Call(nn.Module):
     """A network whose input has names, as a graph needs them."""
 
@@ -52,7 +56,9 @@ def export_onnx(model: nn.Module, path: str | os.PathLike[str]) -> Path:
         WeightsError: The network cannot be expressed.
         OutputError: The file cannot be written.
     """
-    multiple = LAYOUTS[network_name(model)].multiple
+    if (name := network_name(model)) not in _OF_PAIRS:
+        raise UsageError(f"{name} cannot be exported as ONNX", remedy=f"{' and '.join(_OF_PAIRS)} can")
+    multiple = LAYOUTS[name].multiple
     card = card_of(model)
     if card.config.get("map_side") is not None:
         raise WeightsError("weights that serve one size of map only are not exported", remedy="use them by scanweave")

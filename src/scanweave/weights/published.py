@@ -17,19 +17,22 @@ from torch.overrides import TorchFunctionMode
 from ..errors import UsageError, WeightsError
 from ..io.files import atomic_output
 from ..models import NETWORKS, create
-from . import most_dsa, super_slomo
+from . import drdm, most_dsa, super_slomo
 from .card import Card, Decision, WeightsWarning, card_of, config_of, network_name
 from .containers import Content, read_content
 from .layouts import Layout, Unpacked, without_prefix
 
-LAYOUTS: dict[str, Layout] = {"most-dsa": most_dsa.LAYOUT, "super-slomo": super_slomo.LAYOUT}
+LAYOUTS: dict[str, Layout] = {
+    "drdm": drdm.LAYOUT,
+    "most-dsa": most_dsa.LAYOUT,
+    "super-slomo": super_slomo.LAYOUT,
+}
 
 FOREIGN = {
     "conv_first_hi.": "XFusion (EDVR-STF or SWIN-XVR)",
     "fnet.": "RAFT",
     "synthesis.encoder.": "Uni-COAL",
     "image_encoder.": "SAM",
-    "time_embed.": "DRDM",
     "features.": "an ImageNet VGG, for training losses",
     "down5.conv": "one of the two networks of super-slomo, which belong together",
 }

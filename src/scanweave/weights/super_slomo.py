@@ -17,7 +17,7 @@ from ..errors import WeightsError
 from ..models.super_slomo import ADOBE_MEAN, ECHO_MEAN
 from .card import Card, Decision
 from .containers import Content
-from .layouts import Layout, Packed, Unpacked, shape_of, without_prefix
+from .layouts import Layout, Packed, Unpacked, pair_example, shape_of, without_prefix
 
 PARTS = {"state_dictFC": "flow", "state_dictAT": "refine"}
 """The authors' names of the two networks, and ours."""
@@ -186,4 +186,5 @@ LAYOUT = Layout(
     intended_use="frames between those of a cine, echocardiograms above all; research only",
     input_range="red, green, blue in [0, 1]; sides multiples of 32",
     multiple=32,
+    example=pair_example(32),
 )
