@@ -7,7 +7,7 @@ import pytest
 
 from scanweave.displacement import Displacement
 from scanweave.errors import InputError
-from scanweave.volume import Grid
+from scanweave.grid import Grid
 
 GRID = Grid((2, 3, 4), np.array([[0.2, -0.5, 1.1, -20], [0.1, 0.7, 0.8, 5], [3.0, 0.1, -0.2, 33], [0, 0, 0, 1]]))
 

@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 from nibabel.affines import apply_affine
 
 from scanweave.errors import InputError, ResourceError, UsageError
-from scanweave.volume import Grid, Volume
+from scanweave.grid import Grid
+from scanweave.volume import Volume
 
 OBLIQUE = np.array([[0.2, -0.5, 1.1, -20], [0.1, 0.7, 0.8, 5], [3.0, 0.1, -0.2, 33], [0, 0, 0, 1]])
 

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from . import trust
     from .cine import Cine
     from .displacement import Displacement
+    from .grid import Grid
     from .interpolation.api import interpolate
     from .io import read, read_displacement, write
-    from .volume import Grid, Volume
+    from .volume import Volume
 
 __all__ = [
     "Cine",
@@ -38,7 +39,7 @@ __all__ = [
 _HOMES = {
     "Cine": ".cine",
     "Displacement": ".displacement",
-    "Grid": ".volume",
+    "Grid": ".grid",
     "Volume": ".volume",
     "interpolate": ".interpolation.api",
     "read": ".io",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .cine import Source
 from .errors import InputError
-from .volume import Grid
+from .grid import Grid
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ from scipy.ndimage import map_coordinates
 from scanweave import io
 from scanweave.displacement import Displacement
 from scanweave.errors import InputError, OutputError, UsageError
-from scanweave.volume import Grid, Volume
+from scanweave.grid import Grid
+from scanweave.volume import Volume
 
 ROTATION = sitk.VersorTransform([0.2, -0.5, 0.8], 0.4).GetMatrix()
 LPS = np.diag([-1.0, -1, 1])

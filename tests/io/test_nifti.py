@@ -14,7 +14,8 @@ from nibabel.testing import data_path
 from scanweave import io
 from scanweave.cine import Cine
 from scanweave.errors import InputError, OutputError, UnsupportedError, UsageError
-from scanweave.volume import Grid, Volume
+from scanweave.grid import Grid
+from scanweave.volume import Volume
 
 NIBABEL = Path(data_path)
 TYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64, np.float32, np.float64)

@@ -188,11 +188,7 @@ def write(
         return write_field(item, target, overwrite=overwrite)
     if isinstance(item, Volume):
         return write_volume(item, target, dataset=dataset, like=like, overwrite=overwrite)
-    suffix = target.suffix.lower()
-    kind = "dicom" if single_frames else SUFFIXES.get(suffix, "folder" if not suffix else None)
-    if kind is None:
-        known = ", ".join(SUFFIXES)
-        raise UsageError(f"{target.name}: no format has the suffix {suffix}", remedy=f"use one of {known}, or none")
+    kind = "dicom" if single_frames else _run_kind(target)
     if playback_fps is not None and not (math.isfinite(playback_fps) and playback_fps > 0):
         raise UsageError(f"a playback rate of {playback_fps} frames per second", remedy="give a rate above 0")
     source = item.source
@@ -215,6 +211,15 @@ def write(
                 )
             )
         return _writer(kind, dataset, playback_fps, lossless)(item, place, progress)
+
+
+def _run_kind(target: Path) -> str:
+    suffix = target.suffix.lower()
+    kind = SUFFIXES.get(suffix, "folder" if not suffix else None)
+    if kind is None:
+        known = ", ".join(SUFFIXES)
+        raise UsageError(f"{target.name}: no format has the suffix {suffix}", remedy=f"use one of {known}, or none")
+    return kind
 
 
 def _writer(

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ..cine import Source
 from ..errors import InputError, OutputError, UnsupportedError
-from ..volume import LPS_TO_RAS, Grid, Volume
+from ..grid import LPS_TO_RAS, Grid
+from ..volume import Volume
 from .common import as_native_order, check_plausible, reading
 from .volumes import VolumeMeaning, about, choose_phase
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ..cine import Cine, Display, Source
 from ..errors import InputError, UnsupportedError
-from ..volume import Grid, Volume
+from ..grid import Grid
+from ..volume import Volume
 from .common import as_native_order, check_plausible, frame_times, reading
 from .volumes import about, choose_phase
 

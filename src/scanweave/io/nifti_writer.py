@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..cine import Source
 from ..displacement import Displacement
 from ..errors import InputError, UnsupportedError
-from ..volume import Grid, Volume
+from ..grid import Grid
+from ..volume import Volume
 from .common import reading
 from .nifti import KIND, SPATIAL, load_phase, open_nifti, placed, scaling, spacing_only
 

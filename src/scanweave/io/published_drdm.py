@@ -29,7 +29,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ..cine import Source
 from ..errors import InputError, UsageError
-from ..volume import Grid, Volume
+from ..grid import Grid
+from ..volume import Volume
 from .common import natural
 from .folders import list_folder
 from .kinds import VOLUMES

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..cine import Cine, Display, Source
 from ..errors import InputError, ScanweaveError, UsageError
-from ..volume import Grid, Volume
+from ..grid import Grid
+from ..volume import Volume
 from .common import as_native_order, check_plausible, reading
 
 NO_GEOMETRY = "The file states no spacing and no orientation; voxels are counted instead of millimetres."
@@ -136,11 +137,12 @@ def volume_of(
             voxels = np.asarray(array[...]).reshape(whole)
             return voxels.astype(np.uint8) if dtype.kind == "b" else as_native_order(voxels)
 
+    facts = {"array": f"{name or path.name}: {' x '.join(map(str, shape))} {dtype}"}
+    notes = (NO_GEOMETRY,) if affine is None else ()
     with about(path):
-        grid = Grid.spaced(whole[:3], (1, 1, 1)) if affine is None else Grid(whole[:3], affine)
         return Volume(
             load,
-            grid=grid,
+            grid=Grid.spaced(whole[:3], (1, 1, 1)) if affine is None else Grid(whole[:3], affine),
             dtype=np.uint8 if dtype.kind == "b" else dtype.newbyteorder("="),
             channels=whole[3] if len(whole) == 4 else None,
             scale=said.scale,
@@ -149,13 +151,7 @@ def volume_of(
             space_unit="voxel" if affine is None else "mm",
             time_index=said.time_index,
             display=said.display,
-            source=Source(
-                path=path,
-                files=(path,),
-                format=format_,
-                facts={"array": f"{name or path.name}: {' x '.join(map(str, shape))} {dtype}"},
-                notes=(NO_GEOMETRY,) if affine is None else (),
-            ),
+            source=Source(path=path, files=(path,), format=format_, facts=facts, notes=notes),
         )
 
 

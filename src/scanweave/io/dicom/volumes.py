@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset
 
 from ...cine import Source
 from ...errors import InputError, UsageError
-from ...volume import LPS_TO_RAS, Grid, Volume
+from ...grid import LPS_TO_RAS, Grid
+from ...volume import Volume
 from ..volumes import about
 from .acquired import Acquired, opened_in
 from .display import read_display, read_levels
@@ -92,7 +93,7 @@ def stacked(acquired: Acquired, notes: list[str], *, time_index: int | None = No
             # 16 bits stored say nothing of what a scanner makes
             levels=read_levels(layout) if layout.stored < 16 and not real else None,
             time_index=stack.phase,
-            display=display,
+            display=replace(display, window=None) if real else display,
             source=Source(
                 path=acquired.path,
                 files=acquired.files if acquired.single else tuple(acquired.files[i] for i in stack.order),
