@@ -19,6 +19,7 @@ from scanweave.io.published_drdm import (
     as_published,
     labels_of_mask,
     patient_of,
+    published_cube,
     published_mask,
     published_volume,
     read_config,
@@ -185,6 +186,18 @@ def test_volumes_are_written_as_the_published_driver_does(tmp_path):
     np.testing.assert_array_equal(nib.load(tmp_path / "v.nii.gz").get_fdata(), whole.voxels.T)
     with pytest.raises(UsageError, match="one slice"):
         published_mask(whole)
+
+
+def test_ct_slices_become_the_published_cube(vectors):
+    """Golden ``data_misc``."""
+    golden = vectors("drdm/data_misc")
+    rows, columns = (float(step) for step in golden["dcm_spacing"])
+    cube = published_cube(
+        golden["dcm_slices"], spacing=(rows, columns), thickness=float(golden["dcm_thickness"]),
+        size=int(golden["dcm_target"]),
+    )  # fmt: skip
+    assert cube.dtype == golden["dcm_out"].dtype
+    np.testing.assert_allclose(cube.astype(int), golden["dcm_out"].astype(int), atol=1)
 
 
 @pytest.fixture(scope="session")

@@ -303,6 +303,31 @@ def published_volume(path: Path) -> Volume:
     )
 
 
+def published_cube(slices: NDArray[Any], *, spacing: tuple[float, float], thickness: float, size: int) -> NDArray[Any]:
+    """Return CT slices as the published DICOM reader lays them into a cube (spec 7.3): for comparison, not for use.
+
+    Its last file comes first, stored values stay unscaled, and cubic overshoot is rounded to the dtype;
+    `scanweave.read` sorts by position instead and keeps the scale.
+
+    Args:
+        slices: ``(file, row, column)`` in ascending order of file names.
+        spacing: Millimetres between rows and between columns.
+        thickness: Slice thickness in mm, which the published reader takes for the distance.
+        size: Voxels along the longest physical side.
+
+    Returns:
+        ``(row, column, slice)``, a cube of the largest side, in the dtype of `slices`, zeros around.
+    """
+    from scipy.ndimage import zoom
+
+    stack = np.moveaxis(slices[::-1], 0, -1)
+    steps = np.array([*spacing, thickness])
+    step = float((np.array(stack.shape) * steps).max()) / size
+    resampled: NDArray[Any] = zoom(stack, steps / step, order=3)
+    gaps = [max(resampled.shape) - n for n in resampled.shape]
+    return np.pad(resampled, [(gap // 2, gap - gap // 2) for gap in gaps])
+
+
 def as_published(volume: Volume) -> Volume:
     """Return a volume as the published driver writes one: float32 real values, an identity affine, first channel only.
 
