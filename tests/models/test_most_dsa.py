@@ -96,7 +96,7 @@ def test_encoder_stages(staged, stages, agree):
 def test_head_stages(most_dsa, staged, stages, agree):
     pair, _, out = staged
     agree(most_dsa.block[0].motion_at(pair, torch.tensor([0.5]))[:, ::4], stages["head_pixelshuffle_every4"], FEATURE)
-    agree(out["block.0.conv"], stages["head_conv_out"], FEATURE)
+    agree(out["block.0.conv.2"], stages["head_conv_out"], FEATURE)
     flow, logit = out["block.0"]
     agree(flow, stages["flow"], FLOW)
     agree(logit, stages["mask_logit"], FLOW)

@@ -145,8 +145,15 @@ def test_frames_that_differ_are_refused(network):
 
 @pytest.mark.parametrize("times", [[], [[0.5]], [[], []], 0.5, [[[0.5]], [[0.5]]]])
 def test_illegal_times_are_refused(network, frames, times):
-    with pytest.raises(ValueError, match="list of at least one time|one row for each of 2 pairs"):
+    with pytest.raises(ValueError, match=r"list of at least one time|one row for each of 2 pairs"):
         network(*frames, times)
+
+
+def test_flows_and_frames_stay_float32_under_autocast(network, frames):
+    with torch.autocast("cpu", torch.bfloat16):
+        made = network(*frames, [0.5])
+    assert made.dtype == torch.float32
+    assert (made - network(*frames, [0.5])).abs().max() < 0.1
 
 
 def test_each_pair_may_have_its_own_times(network, frames):

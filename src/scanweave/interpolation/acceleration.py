@@ -66,20 +66,6 @@ class Lowered(nn.Module):
         return out.float()
 
 
-class Island(nn.Module):
-    """A layer inside a lowered part that stays in float32: the last, whose output is a flow or a residual."""
-
-    def __init__(self, part: nn.Module) -> None:
-        super().__init__()
-        self.part = part
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Run the layer."""
-        with torch.autocast(x.device.type, enabled=False):
-            out: Tensor = self.part(x.float())
-        return out
-
-
 class Tiled(nn.Module):
     """A U-Net that takes large frames in tiles, each seen as far around as the U-Net looks: the same numbers.
 

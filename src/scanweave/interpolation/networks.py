@@ -29,7 +29,6 @@ from ..models.super_slomo import Pair as SlomoPair
 from ..ops import WarpConvention, backward_warp, crop, pad, padding_to_multiple
 from ..plan import plain
 from .acceleration import (
-    Island,
     Lowered,
     Precision,
     Tiled,
@@ -75,7 +74,6 @@ class NetworkMethod(PairwiseMethod):
 
     architecture: ClassVar[str]
     lowered: ClassVar[tuple[str, ...]]
-    islands: ClassVar[tuple[str, ...]]
     tiled: ClassVar[tuple[str, ...]]
     margin: ClassVar[int]
     multiple: ClassVar[int]
@@ -204,7 +202,6 @@ class MostDsaMethod(NetworkMethod):
         *(f"feature_bone.{part}" for part in ("block1", "patch_embed2", "block2", "patch_embed3", "block3")),
         "unet",
     )
-    islands = ("unet.conv",)
     tiled = ("unet",)
     margin = 64
     multiple = 16
@@ -248,7 +245,6 @@ class SuperSlomoMethod(NetworkMethod):
 
     architecture = "super-slomo"
     lowered = ("flow", "refine")
-    islands = ("flow.conv3", "refine.conv3")
     tiled = ("flow", "refine")
     margin = 288
     multiple = 32
@@ -362,8 +358,6 @@ def _arranged(method: NetworkMethod) -> nn.Module:
     if device.type != "mps":  # which has got convolutions of that layout wrong in the past
         channels_last(network)
     network.to(device)
-    if method.precision != "float32":
-        wrap(network, method.islands, Island)
     if method.compile:
         for path in method.lowered:
             network.get_submodule(path).compile()

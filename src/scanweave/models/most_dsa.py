@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..ops.warp import backward_warp
-from .frames import by_pair, check_pair, each_time, times_of_pairs
+from .frames import by_pair, check_pair, each_time, in_float32, times_of_pairs
 from .lambda_layer import LambdaLayer, to_map, to_tokens
 
 
@@ -356,7 +356,9 @@ class FlowHead(nn.Module):
         """Return flow ``(T, 4, H, W)`` in pixels and mask logit ``(T, 1, H, W)``; T = pairs x times."""
         frames = F.avg_pool2d(torch.cat((pair.frame0, pair.frame1), dim=1), 2)  # bilinear to half the size
         inputs = torch.cat((self.motion_at(pair, times), each_time(frames, times.shape[-1])), dim=1)
-        out = F.interpolate(self.conv(inputs), scale_factor=2.0, mode="bilinear", align_corners=False)
+        first, second, last = self.conv
+        half = in_float32(last, second(first(inputs)))
+        out = F.interpolate(half, scale_factor=2.0, mode="bilinear", align_corners=False)
         return 2 * out[:, :4], out[:, 4:]
 
     def motion_at(self, pair: Pair, times: Tensor) -> Tensor:
@@ -404,7 +406,7 @@ class Refiner(nn.Module):
         x = self.up2(x, s1)
         del s1, s2, s3  # what comes now is the peak of memory
         x = self.up3(x, s0)
-        return torch.sigmoid(self.conv(x))
+        return torch.sigmoid(in_float32(self.conv, x))
 
 
 class Down(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..ops.warp import WarpConvention, WarpPadding, backward_warp
-from .frames import by_pair, check_pair, each_time, times_of_pairs
+from .frames import by_pair, check_pair, each_time, in_float32, times_of_pairs
 
 ECHO_MEAN = (0.186, 0.184, 0.206)
 """Mean red, green and blue that the published echo program subtracts by default."""
@@ -222,7 +222,7 @@ class UNet(nn.Module):
         x = self.up3(x, s3)
         x = self.up4(x, s2)
         x = self.up5(x, s1)
-        return _leaky(self.conv3(x))
+        return _leaky(in_float32(self.conv3, x))
 
 
 class Down(nn.Module):
