@@ -7,6 +7,7 @@ trained on is only padded; any other is resampled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,11 +119,11 @@ def _whole(count: float) -> int:
 
 def _weights(places: Tensor, size: int, *, width: float, extend: bool) -> Tensor:
     """Return what each of `size` voxels gives to each place, ``(places, size)``: a triangle of `width` each way."""
-    if extend:
-        places = places.clamp(0, size - 1)
-    distance = (places[:, None] - torch.arange(size, dtype=torch.float64)).abs()
+    reach = 0 if extend else math.ceil(width)  # zeros beyond the edge have their share
+    places = places.clamp(-reach, size - 1 + reach)
+    distance = (places[:, None] - torch.arange(-reach, size + reach, dtype=torch.float64)).abs()
     weights = (1 - distance / width).clamp_min(0)
-    return weights / (weights.sum(1, keepdim=True) if extend else width)
+    return (weights / weights.sum(1, keepdim=True))[:, reach : reach + size]
 
 
 def _along(tensor: Tensor, axis: int, weights: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..ops.displacement import FieldPadding, compose, jacobian_determinant
 
 _CELL = 4  # voxels across: motions are faded out on a grid as coarse as this
-_REACH = (1, 2, 4)  # cells around a broken place that are faded out, at the first, second and third attempt
+_REACH = (2, 4)  # cells around a broken place that are faded out, at the first and at the second attempt
 _HALVINGS = 12
 _WIDTHS = (5, 9, 17, 33)  # voxels that are averaged, the next where the one before did not help
 _ROUNDS = 4

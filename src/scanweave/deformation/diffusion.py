@@ -123,8 +123,35 @@ def integrate(velocity: Tensor, times: Sequence[int], *, padding: FieldPadding) 
     return total
 
 
+def integrate_by_squaring(velocity: Tensor, times: Sequence[int], *, padding: FieldPadding) -> Tensor:
+    """Return what :func:`integrate` does but for interpolation, by 16 compositions at most instead of 200.
+
+    Powers of a field commute, so that one composed n times with itself is the product of its powers of two in n.
+
+    Args:
+        velocity: As for :func:`integrate`.
+        times: One count for each of the batch.
+        padding: Of fields beyond the grid.
+    """
+    side = float(velocity.shape[2])
+    count = torch.tensor(times, device=velocity.device).view(-1, *[1] * (velocity.ndim - 1))
+    total, power = torch.zeros_like(velocity), velocity
+    for bit in range(bits := max(times).bit_length()):
+        taken = (count >> bit) % 2 == 1
+        total = torch.where(taken, compose(power, total, unit=side, padding=padding), total)
+        if bit + 1 < bits:
+            power = compose(power, power, unit=side, padding=padding)
+    return total
+
+
 def random_field(
-    noise: Noise, levels: Sequence[int], side: int, config: DiffusionConfig, *, strength: float | Tensor = 1.0
+    noise: Noise,
+    levels: Sequence[int],
+    side: int,
+    config: DiffusionConfig,
+    *,
+    strength: float | Tensor = 1.0,
+    squaring: bool = False,
 ) -> RandomField:
     """Make random fields for a square or cubic image.
 
@@ -134,14 +161,16 @@ def random_field(
         side: Of the image, in pixels.
         config: As the noise was drawn with.
         strength: Factor on the velocities; a number, or ``(B, 1, ...)``.
+        squaring: Integrate by squaring: much faster, and the same but for interpolation.
     """
     velocity = velocity_of(noise.velocity, config.velocity) * strength
     control = float(velocity.shape[2])
     perturbation = velocity_of(noise.perturbation, config.velocity * config.perturbation) * strength
     perturbed = compose(velocity, perturbation, unit=control, padding=config.control_padding)
     field, target = zip(*(counts(level) for level in levels), strict=True)
-    displacement = integrate(perturbed, field, padding=config.control_padding)
-    wanted = integrate(velocity, target, padding=config.control_padding)
+    integrated = integrate_by_squaring if squaring else integrate
+    displacement = integrated(perturbed, field, padding=config.control_padding)
+    wanted = integrated(velocity, target, padding=config.control_padding)
     return RandomField(on_image(displacement, side, config), on_image(wanted, side, config), velocity)
 
 
