@@ -16,6 +16,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from . import trust
     from .cine import Cine
+    from .deformation.api import deform
     from .displacement import Displacement
     from .grid import Grid
     from .interpolation.api import interpolate
@@ -28,6 +29,7 @@ __all__ = [
     "Grid",
     "Volume",
     "__version__",
+    "deform",
     "interpolate",
     "read",
     "read_displacement",
@@ -41,6 +43,7 @@ _HOMES = {
     "Displacement": ".displacement",
     "Grid": ".grid",
     "Volume": ".volume",
+    "deform": ".deformation.api",
     "interpolate": ".interpolation.api",
     "read": ".io",
     "read_displacement": ".io",
