@@ -11,10 +11,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..interpolation.layouts import LISTS
-from ..interpolation.manifest import SPLITS, ClipEntry, Manifest, RunEntry, Split
+from ..interpolation.manifest import ClipEntry, Manifest, RunEntry
+from ..training.patients import SPLITS, Split, rule_in_words
 from .clipping import RunRecord
 from .gathering import KnownRun
-from .patients import rule_in_words
 from .prepare_options import PrepareOptions
 
 # The published validation clips of the echo system: a fifth of the test clips, at most so many.

@@ -22,13 +22,13 @@ from ..interpolation.manifest import NAME as MANIFEST
 from ..interpolation.methods import Method, needs_weights, runs_without_network
 from ..interpolation.networks import NetworkMethod
 from ..plan import fingerprint
+from ..training.patients import tell
 from ..trust.verdict import SIMPLEST_FIRST
 from ..weights import card_of
 from ..weights.vgg import read_vgg
 from .evaluation_options import EvaluationOptions, MethodOptions
 from .gathering import SetInputs, SourceRun, find_runs
 from .inputs import ReadOptions, distinct, strip_dataset
-from .patients import tell
 
 BASELINES = SIMPLEST_FIRST
 """In every table, by these labels."""

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from .. import io
 from ..errors import InputError, ScanweaveError, UsageError
-from ..interpolation.manifest import Split
 from ..plan import fingerprint
+from ..training.patients import Split, Told, read_table, tell
 from .inputs import ReadOptions, Run, collect_runs, strip_dataset
-from .patients import Told, read_table, tell
 from .prepare_options import PrepareOptions
 
 Progress = Callable[[str, int, int], None]

@@ -16,14 +16,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ..errors import InputError, Interrupted, OutputError, ScanweaveError
-from ..interpolation.manifest import SPLITS, Manifest, Split
+from ..interpolation.manifest import Manifest
 from ..io.files import atomic_output, check_output, remove_leftovers
 from ..plan import plain
+from ..training.patients import SPLITS, Split, refuse_two_splits, split_patients
 from .assembly import arrange, assemble, refuse_unsound
 from .clipping import RECORD, RunRecord, write_clips
 from .gathering import KnownRun, Progress, SetInputs, find_runs, know_runs
 from .inputs import ReadOptions, strip_dataset
-from .patients import refuse_two_splits, split_patients
 from .prepare_options import ClipOptions, PrepareOptions
 
 

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from ..errors import UsageError
 from ..interpolation.manifest import Layout
 from ..plan import plain
-
-PatientFrom = Literal["auto", "id", "folder", "file"]
+from ..training.patients import PatientFrom
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,7 +85,9 @@ def write_slow_motion(
             if progress:
                 progress("making frames as published", k + 1, count)
         # Before the folder gets its name: without a film there are no frames either.
-        io.write(_at_rate(io.read(target, as_="cine"), playback_fps), film, overwrite=overwrite, playback_fps=playback_fps)
+        io.write(
+            _at_rate(io.read(target, as_="cine"), playback_fps), film, overwrite=overwrite, playback_fps=playback_fps
+        )
     return frames, film
 
 

@@ -298,4 +298,6 @@ def _splits(files: Sequence[ImageFile], config: DataConfig) -> dict[str, Split]:
             path=config.path,
             remedy="set recipe.data.held_out 0, or tell patients apart by recipe.data.patients or recipe.data.table",
         )
-    return split_patients(patients, shares=(1 - config.held_out, config.held_out, 0), seed=config.split_seed, stated=None)
+    return split_patients(
+        patients, shares=(1 - config.held_out, config.held_out, 0), seed=config.split_seed, stated=None
+    )

@@ -130,14 +130,14 @@ def resized(image: NDArray[Any], side: int) -> NDArray[np.float64]:
     """Return an image stretched to a square, smoothed before it gets smaller."""
     from skimage.transform import resize
 
-    wide = image.astype(np.float64)
-    made: NDArray[np.float64] = resize(wide, (side,) * image.ndim, order=1, anti_aliasing=True, preserve_range=True)
-    return made
+    shape = (side,) * image.ndim
+    made = resize(image.astype(np.float64), shape, order=1, anti_aliasing=True, preserve_range=True)  # type: ignore[no-untyped-call]
+    return np.asarray(made)
 
 
 def scaled(image: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return an image with its least value at 0 and its greatest at 1, but for 1e-7 (as published)."""
-    return (image - image.min()) / (image.max() - image.min() + _NO_SPREAD)
+    return np.asarray((image - image.min()) / (image.max() - image.min() + _NO_SPREAD))
 
 
 def without_background(image: NDArray[Any]) -> NDArray[Any]:

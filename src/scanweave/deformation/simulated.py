@@ -118,9 +118,7 @@ class SimulatedImages:
         shape = (self.config.side,) * self.ndims
         spacing = (drawn["extent"] / self.config.side,) * self.ndims
         samples = 2 if self.ndims == 2 else 1
-        clean = image(
-            drawn["anatomy"], drawn["contrast"], shape, spacing, centre=drawn["centre"], supersample=samples
-        )
+        clean = image(drawn["anatomy"], drawn["contrast"], shape, spacing, centre=drawn["centre"], supersample=samples)
         acquired = Acquisition.from_json(drawn["acquisition"]).applied(
             _spread(clean), spacing=spacing, centre=tuple(drawn["centre"][-self.ndims :])
         )

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from .manifest import SPLITS, Layout, Manifest
+from ..training.patients import SPLITS
+from .manifest import Layout, Manifest
 
 
 @dataclass(frozen=True)

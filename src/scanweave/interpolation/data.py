@@ -21,10 +21,11 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from ..errors import InputError, UsageError
+from ..training.patients import Split
 from ..training.samples import Drawn, Sample
 from .clips import Clip, TrainingSet
 from .layouts import open_set
-from .manifest import Layout, Split
+from .manifest import Layout
 from .sampling import Mixed, Sampler, Sampling, SlomoTrain, SlomoValidation, Triplets, Windows
 from .transforms import Augmentation, DsaTest, DsaTrain, Padded, SlomoFlip, TopLeft, Transform, Vessels, Whole
 

@@ -18,8 +18,9 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError, UsageError
 from ..io.common import natural
+from ..training.patients import SPLITS
 from .clips import Clip, TrainingSet
-from .manifest import NAME, SPLITS, ClipEntry, Layout, Manifest
+from .manifest import NAME, ClipEntry, Layout, Manifest
 
 LISTS = {"train": "TrainList.txt", "validation": "ValidationList.txt", "test": "TestList.txt"}
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})

@@ -17,11 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .._version import __version__
 from ..errors import InputError
+from ..training.patients import Split
 
 NAME = "manifest.json"
 Layout = Literal["scanweave", "most-dsa", "super-slomo"]
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 class _Model(BaseModel):

@@ -16,10 +16,11 @@ from ..models.frames import each_time
 from ..models.most_dsa import MostDsa, MostDsaConfig, Pair
 from ..models.vgg import Vgg
 from ..ops import backward_warp
+from ..training.network_recipe import opened
 from ..training.recipe import Batch
 from ..training.samples import Samples
 from .losses import features_of_truth, laplacian_loss, most_dsa_critic, perceptual_loss, style_loss
-from .pair_recipe import Judged, PairRecipe, PairRecipeConfig, opened, opened_vgg
+from .pair_recipe import Judged, PairRecipe, PairRecipeConfig, opened_vgg
 from .schedules import Weight
 from .sources import trained_between
 

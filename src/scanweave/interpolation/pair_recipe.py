@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -12,16 +12,15 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from .. import weights
 from ..errors import InputError, UsageError
 from ..metrics import psnr, ssim
-from ..models import create
 from ..models.vgg import Vgg
 from ..ops import Padding, crop, pad, padding_to_multiple
 from ..plan import plain
-from ..training.recipe import Batch, Horizon, Recipe, Update
+from ..training.network_recipe import NetworkRecipe, NetworkRecipeConfig
+from ..training.recipe import Batch, Update
 from ..training.samples import Samples
-from ..weights.card import Card, config_of
+from ..weights.card import Card
 from ..weights.vgg import VggFile, read_vgg
 from .schedules import LearningRate
 from .sources import SourceConfig, manifest_sha256, trained_between
@@ -33,15 +32,8 @@ _MARGIN = 10  # pixels between the pictures of a row, as Super-SloMo's program h
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
-class PairRecipeConfig(SourceConfig):
+class PairRecipeConfig(SourceConfig, NetworkRecipeConfig):
     """What training any interpolator of frame pairs asks."""
-
-    start: str | None = None
-    """Weights to go on from, published or one's own: a file, or the name of one in the user's folder. By default fresh
-    ones are drawn."""
-
-    init_seed: int = Field(default=0, ge=0)
-    """Seed of fresh weights."""
 
     vgg: Path | None = None
     """File of VGG's weights, for the terms that compare features."""
@@ -49,18 +41,8 @@ class PairRecipeConfig(SourceConfig):
     rate: LearningRate = LearningRate()
     """The learning rate of every step."""
 
-    average: float | None = Field(default=None, ge=0, lt=1)
-    """Validate and export exponential averages of the weights, of this decay per step (less at first); null: the
-    weights themselves."""
-
     frozen_steps: int = Field(default=0, ge=0)
     """Leave what finds the motion between the frames as it is for so many steps: for fine-tuning."""
-
-    licence: str = "unknown"
-    """Licence of the weights, for their card."""
-
-    trained_on: str = "unknown"
-    """What the samples are, in words, for the card of the weights."""
 
 
 class Judged(NamedTuple):
@@ -76,7 +58,7 @@ class Judged(NamedTuple):
     terms: dict[str, Tensor]
 
 
-class PairRecipe(Recipe):
+class PairRecipe(NetworkRecipe):
     """Trains one network on pairs of frames and the frames between them.
 
     Samples are ``frame0`` and ``frame1`` ``(3, H, W)``, red, green, blue in [0, 1]; ``targets`` ``(N, 3, H, W)`` and
@@ -92,11 +74,9 @@ class PairRecipe(Recipe):
         smallest: Side of the smallest image that the loss takes.
 
     Attributes:
-        name: The network's name in the registry, and the optimizer's.
         motion: The part of the network that finds the motion.
     """
 
-    name: ClassVar[str]
     motion: ClassVar[str]
     multiple: ClassVar[int] = 32
 
@@ -111,23 +91,10 @@ class PairRecipe(Recipe):
         critic: Vgg | None,
         smallest: int,
     ) -> None:
-        self.config = config
-        self.network = network.train()
+        super().__init__(config, samples, validation, network=network)
         self.critic = critic
-        self._samples, self._validation = samples, validation
         self._smallest = smallest
-        self._horizon: Horizon | None = None
-        self._origin = weights.card_of(network).origin if config.start else "fresh weights"
         self._vgg_sha256 = None if vgg is None else vgg.sha256
-        self._optimizer = self.make_optimizer()
-
-    @abstractmethod
-    def make_optimizer(self) -> torch.optim.Optimizer:
-        """Return the published optimizer of the network."""
-
-    @abstractmethod
-    def published_file(self, stem: str) -> str:
-        """Return the name of a file in the authors' layout."""
 
     @abstractmethod
     def term_weights(self, step: int | None) -> dict[str, float]:
@@ -139,42 +106,11 @@ class PairRecipe(Recipe):
 
     def modules(self) -> Mapping[str, nn.Module]:
         """Return the network, and the critic where there is one."""
-        return {"network": self.network} | ({"critic": self.critic} if self.critic is not None else {})
-
-    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
-        """Return the one optimizer."""
-        return {self.name: self._optimizer}
-
-    def samples(self) -> Samples:
-        """Return what to train on."""
-        return self._samples
-
-    def validation(self) -> Samples | None:
-        """Return what to validate on."""
-        return self._validation
-
-    def begin(self, horizon: Horizon) -> None:
-        """Learn how long training goes on."""
-        self._horizon = horizon
-
-    @property
-    def horizon(self) -> Horizon:
-        """How long training goes on."""
-        assert self._horizon is not None, "the engine begins a recipe first"
-        return self._horizon
-
-    def learning_rate(self, step: int) -> Mapping[str, float]:
-        """Return the rate of `step`."""
-        return {self.name: self.config.rate.at(step, self.horizon)}
+        return {**super().modules()} | ({"critic": self.critic} if self.critic is not None else {})
 
     def trainable(self, step: int) -> Mapping[str, bool]:
         """Return that what finds the motion rests during the first steps, where the configuration says so."""
         return {f"network.{self.motion}": step >= self.config.frozen_steps} if self.config.frozen_steps else {}
-
-    def averages(self, step: int) -> Mapping[str, float]:
-        """Return the decay of the average weights, less during the first steps so that the start is forgotten."""
-        decay = self.config.average
-        return {} if decay is None else {"network": min(decay, (1 + step) / (10 + step))}
 
     def updates(self, batch: Batch, step: int) -> Iterator[Update]:
         """Yield the one update of `step`; its logs are the terms of the loss, without their weights.
@@ -215,40 +151,30 @@ class PairRecipe(Recipe):
         joined = [piece for picture in row for piece in (margin, picture.to(margin).clamp(0, 1))][1:]
         return {"frame0_truth_made_frame1": torch.cat(joined, dim=-1)}
 
-    def export(self, directory: Path, stem: str) -> Sequence[Path]:
-        """Write the weights as safetensors with a card, and in their authors' layout.
-
-        A `WeightsWarning` says what that layout cannot tell.
-        """
-        self.network.card = self.card()  # type: ignore[assignment]
-        ours = weights.save(self.network, directory / f"{stem}.safetensors")
-        theirs = weights.export_published(self.name, self.network, directory / self.published_file(stem))
-        return [ours, theirs]
-
     def card(self) -> Card:
         """Return what users of the weights should know of them."""
-        layout = weights.LAYOUTS[self.name]
         count = trained_between(self.config)
-        return Card(
-            network=self.name,
-            config=config_of(self.network),
-            origin="trained by scanweave",
-            licence=self.config.licence,
-            intended_use=layout.intended_use,
-            input_range=layout.input_range,
-            trained_times=None if count is None else tuple(k / (count + 1) for k in range(1, count + 1)),
-            training={"recipe": self.name, "config": _told(self.config), **self.describe()},
-            notes=("trained at any times between two frames",) if count is None else (),
-        )
+        times = None if count is None else tuple(k / (count + 1) for k in range(1, count + 1))
+        notes = ("trained at any times between two frames",) if count is None else ()
+        return super().card().model_copy(update={"trained_times": times, "notes": notes})
 
     def describe(self) -> Mapping[str, Any]:
         """Return where the weights started, and what they are trained on and by."""
         return {
-            "started_from": self._origin,
-            "trained_on": self.config.trained_on,
+            **super().describe(),
             "manifest_sha256": manifest_sha256(self.config),
             "vgg_sha256": self._vgg_sha256,
         }
+
+    def told(self) -> dict[str, Any]:
+        """Return what of the options belongs on a card."""
+        options: dict[str, Any] = plain(self.config)
+        for name in ("data", "validation") if self.config.source == "simulation" else ("simulation",):
+            del options[name]
+        for section in (options, options.get("data", {}), options.get("validation", {})):
+            for name in ("path", "lists", "vgg", "start"):
+                section.pop(name, None)
+        return options
 
     def _require_legal(self, batch: Batch) -> None:
         frames, targets, times = batch["frame0"], batch["targets"], batch["times"]
@@ -270,24 +196,6 @@ class PairRecipe(Recipe):
         least = -(-self._smallest // self.multiple) * self.multiple
         whole = min(rows, columns) > least - self.multiple
         return padding_to_multiple(rows, columns, self.multiple if whole else least)
-
-
-def opened(name: str, config: PairRecipeConfig, **options: object) -> nn.Module:
-    """Return the network that a training starts from.
-
-    Args:
-        name: Its name.
-        config: Where it starts, or the seed of fresh weights.
-        **options: Fields of the network's config that are given.
-
-    Raises:
-        WeightsError: The weights given are of another network, or damaged.
-    """
-    if config.start is not None:
-        return weights.open(name, config.start, **options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.init_seed)
-        return create(name, **options)
 
 
 def opened_vgg(config: PairRecipeConfig, perceptual: str, *, terms: str, alternatives: str) -> VggFile | None:
@@ -313,17 +221,6 @@ def opened_vgg(config: PairRecipeConfig, perceptual: str, *, terms: str, alterna
             remedy=f"give vgg: FILE, or choose to train without them by perceptual: {alternatives}",
         )
     return read_vgg(config.vgg)
-
-
-def _told(config: PairRecipeConfig) -> dict[str, Any]:
-    """Return what of the options belongs on a card: no paths, which may name patients; the plan of the run has them."""
-    options: dict[str, Any] = plain(config)
-    for name in ("data", "validation") if config.source == "simulation" else ("simulation",):
-        del options[name]
-    for section in (options, options.get("data", {}), options.get("validation", {})):
-        for name in ("path", "lists", "vgg", "start"):
-            section.pop(name, None)
-    return options
 
 
 def _total(terms: Mapping[str, Tensor], term_weights: Mapping[str, float]) -> Tensor:

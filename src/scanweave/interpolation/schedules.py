@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from ..errors import UsageError
 from ..training.recipe import Horizon
+from ..training.schedules import cosine
 
 Strategy: TypeAlias = Literal[
     "cosine",
@@ -75,7 +76,7 @@ class LearningRate:
         """Return the rate of `step`, counted from 0."""
         match self.strategy:
             case "cosine":
-                return self._cosine(step, horizon)
+                return cosine(step, horizon, base=self.base, warm_up=self.warm_up)
             case "constant":
                 return self.base
             case "multistep" | "multistep-published":
@@ -89,13 +90,6 @@ class LearningRate:
             case _:
                 start = self.start if self.strategy == "ori-for-continue" else 0.0
                 return _warmed_cosine(step, horizon, base=self.base, start=start, warm_up=self.milestones[0])
-
-    def _cosine(self, step: int, horizon: Horizon) -> float:
-        warm_up = min(self.warm_up, horizon.steps)
-        if step < warm_up:
-            return self.base * (step + 1) / warm_up  # unlike the published ones, the first step moves
-        done = min((step - warm_up) / max(horizon.steps - warm_up, 1), 1.0)
-        return self.base * (0.1 + 0.9 * (math.cos(math.pi * done) + 1) / 2)
 
 
 def _warmed_cosine(step: int, horizon: Horizon, *, base: float, start: float, warm_up: int) -> float:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from ..models.super_slomo import Pair, SuperSlomo
 from ..ops import WarpConvention
+from ..training.network_recipe import opened
 from ..training.recipe import Batch
 from ..training.samples import Samples
 from .losses import features_of_truth, laplacian_loss, smoothness_loss, super_slomo_critic, warping_loss
-from .pair_recipe import Judged, PairRecipe, PairRecipeConfig, opened, opened_vgg
+from .pair_recipe import Judged, PairRecipe, PairRecipeConfig, opened_vgg
 from .schedules import LearningRate, Weight
 
 _SMALLEST = {"vgg": 32, "laplacian": 64, "none": 32}

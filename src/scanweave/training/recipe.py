@@ -28,7 +28,8 @@ class Update:
     Attributes:
         optimizer: Its name in `Recipe.optimizers`.
         loss: A mean over the samples of the batch, with its graph. Only parameters of that optimizer get gradients.
-        logs: Scalars worth a line, each a mean over the samples; detached by the engine.
+        logs: Scalars worth a line, each a mean over the samples; detached by the engine. NaN says that the batch has
+            nothing of the kind.
     """
 
     optimizer: str

@@ -131,7 +131,8 @@ class Stepper:
         if changing:
             self._step(name, changing, norm, size, overflow=overflow)
             optimizer.zero_grad(set_to_none=True)
-        return {f"loss/{name}": loss, f"norm/{name}": size} | dict(zip((*update.logs, _STOP), logged, strict=True))
+        told = zip((*update.logs, _STOP), logged, strict=True)
+        return {f"loss/{name}": loss, f"norm/{name}": size} | {what: v for what, v in told if not math.isnan(v)}
 
     def _unscale(self, name: str, changing: Sequence[nn.Parameter]) -> bool:
         """Undo the scale of float16 gradients; return whether it was too large for them."""

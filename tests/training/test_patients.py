@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
-from scanweave.batch.patients import read_table, refuse_two_splits, split_patients, tell
 from scanweave.cine import Cine, Source
 from scanweave.errors import InputError, UsageError
+from scanweave.training.patients import read_table, refuse_two_splits, split_patients, tell
 
 ROOT = Path("/data/hospital")
 

@@ -11,11 +11,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ..cine import Cine
 from ..errors import InputError, UsageError
-from ..interpolation.manifest import SPLITS, Split
-from .prepare_options import PatientFrom
+from ..volume import Volume
+
+PatientFrom = Literal["auto", "id", "folder", "file"]
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 _HOW = {
     "auto": "by DICOM PatientID and its issuer; where there is none, by the first folder below the input, or by the"
@@ -55,7 +59,7 @@ def rule_in_words(how: PatientFrom, *, table: bool) -> str:
 def tell(
     path: Path,
     root: Path,
-    cine: Cine,
+    run: Cine | Volume,
     *,
     sha256: str,
     how: PatientFrom,
@@ -66,8 +70,9 @@ def tell(
     Args:
         path: The run.
         root: The input that it was found in.
-        cine: The run as read.
-        sha256: Hash of its files; where a file stands for a patient, copies of it are that patient too.
+        run: The run as read.
+        sha256: Hash of its files, or what else stands for them; where a file stands for a patient, copies of it are
+            that patient too.
         how: What tells patients apart.
         table: Patient of each path or file name, in place of `how`.
 
@@ -80,7 +85,7 @@ def tell(
                 return Told(f"table {table[key]}", "table")
         raise InputError("is not in the table of patients", path=path, remedy="add a line: its path or name, patient")
     if how in ("auto", "id"):
-        identity = _patient_id(cine)
+        identity = _patient_id(run)
         if identity is not None:
             return Told(f"id {identity}", "DICOM PatientID")
         if how == "id":
@@ -98,13 +103,19 @@ def _relative(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() if path != root and path.is_relative_to(root) else path.name
 
 
-def _patient_id(cine: Cine) -> str | None:
-    if cine.source.header is None:
+def _patient_id(run: Cine | Volume) -> str | None:
+    header = run.source.header
+    if header is None:
         return None
+    from pydicom import Dataset
+
     from ..io.dicom.elements import text
 
-    identity = text(cine.source.header, "PatientID").strip()
-    return f"{text(cine.source.header, 'IssuerOfPatientID').strip()}|{identity}" if identity else None
+    if not isinstance(header, Dataset):
+        return None
+
+    identity = text(header, "PatientID").strip()
+    return f"{text(header, 'IssuerOfPatientID').strip()}|{identity}" if identity else None
 
 
 def read_table(path: Path) -> dict[str, str]:
