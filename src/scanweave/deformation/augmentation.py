@@ -27,7 +27,10 @@ class AugmentationConfig:
     """Draw for each image, or (as published) once for all images of a batch."""
 
     turn: float = Field(default=0.8, ge=0, le=1)
-    """Chance of a turn by any angle, in 3D about any axis, and of a shift with it."""
+    """Chance of a turn, in 3D about any axis, and of a shift with it."""
+
+    degrees: float = Field(default=180.0, ge=0, le=180)
+    """Largest angle of a turn, either way. Less is sooner learnt, where images of one kind lie alike."""
 
     shift: float = Field(default=0.125, ge=0, le=1)
     """Longest shift along an axis, as a share of the side; whole voxels."""
@@ -121,7 +124,7 @@ def draw_augmentation(
         turns = tuple(
             Turn(
                 tuple(uniform(-1, 1) for _ in space) if solid else None,
-                uniform(-math.pi, math.pi),
+                math.radians(uniform(-config.degrees, config.degrees)),
             )
             for _ in range(count if solid else 1)
         )
