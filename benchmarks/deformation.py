@@ -1,7 +1,7 @@
 """How plausible DRDM's deformations of a real stack are, and what they cost, in units of one convolution.
 
-    SCANWEAVE_SHARED=... python benchmarks/drdm.py quality [--presets safe fast consistent] [--level 80]
-    SCANWEAVE_SHARED=... python benchmarks/drdm.py speed [--presets safe fast] [--copies 16] [--threads 2]
+    SCANWEAVE_SHARED=... python benchmarks/deformation.py quality [--presets safe fast consistent] [--level 80]
+    SCANWEAVE_SHARED=... python benchmarks/deformation.py speed [--presets safe fast] [--copies 16] [--threads 2]
 
 Quality: slices 2, 4 and 6 of the stack, seeds 0 to 2, every preset from the same noise. Components are counted with
 diagonal neighbours, on labels warped to the nearest. Speed: the whole recovery loop of copies made at once, per copy.
@@ -152,7 +152,7 @@ def main() -> None:
             lines.append(speed(preset, options.level, options.copies, clock))
         print(lines[-1], flush=True)
     if options.output:
-        told = f"`python benchmarks/drdm.py {options.part}`, level {options.level}, PyTorch {torch.__version__}."
+        told = f"`python benchmarks/deformation.py {options.part}`, level {options.level}, PyTorch {torch.__version__}."
         options.output.write_text("\n".join([told, "", *lines, ""]))
 
 
