@@ -7,7 +7,8 @@
 measured on a few steps first. ``OUT/run/log.jsonl`` keeps the log, loss and angle by level among it.
 
 **Comparison**, on held-out subjects with labels, neither sampler damped: copies recovered by the network from level
-`--start`, and random fields of the level that comes nearest, scaled so that each copy has the same mean displacement.
+`--start`, and random fields of the level that comes nearest, scaled so that each copy has the same mean displacement,
+whole shifts taken off: a network that drifts would win by them.
 Told are the share of voxels that fold, inside the body too, and in how many copies all classes keep their components. A
 network is worth shipping if it folds less and keeps as many.
 """
@@ -87,8 +88,13 @@ def subjects(count: int, ndims: int, side: int) -> Iterator[tuple[Tensor, np.nda
         yield images.make(drawn), labels(drawn["anatomy"], (side,) * ndims, spacing, centre=drawn["centre"])
 
 
+def bent(fields: Tensor) -> Tensor:
+    """Return the mean displacement of each field without its whole shift, in voxels."""
+    return yardsticks(fields - fields.mean(dim=tuple(range(2, fields.ndim)), keepdim=True)).mean
+
+
 def untrained(image: Tensor, wanted: Sequence[float], seed: int) -> Tensor:
-    """Return random fields of given mean displacements, in voxels: the level that comes nearest, then scaled."""
+    """Return random fields of given mean displacements without shifts, in voxels: the level that comes nearest, then scaled."""
 
     def drawn(level: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -100,15 +106,15 @@ def untrained(image: Tensor, wanted: Sequence[float], seed: int) -> Tensor:
     low, high = 0, 120
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if float(yardsticks(drawn(middle)).mean.mean()) < goal else (low, middle)
+        low, high = (middle, high) if float(bent(drawn(middle)).mean()) < goal else (low, middle)
     fields = drawn(high)
-    factor = torch.tensor(wanted) / yardsticks(fields).mean
+    factor = torch.tensor(wanted) / bent(fields)
     return fields * factor.to(fields).view(-1, *[1] * (fields.ndim - 1))
 
 
 def judged(fields: Tensor, image: Tensor, label: np.ndarray[Any, Any]) -> list[dict[str, float]]:
     """Return what each deformation does, to the labels too."""
-    found = yardsticks(fields, image[0])
+    found, own = yardsticks(fields, image[0]), bent(fields)
     before = torch.from_numpy(label.astype(np.int64)).expand(len(fields), 1, *label.shape)
     after = warp_labels(before, fields, padding="border").numpy()
     return [
@@ -116,6 +122,7 @@ def judged(fields: Tensor, image: Tensor, label: np.ndarray[Any, Any]) -> list[d
             "folded": float(found.folded[k]),
             "folded_inside": float(found.folded_inside[k]),
             "moved": float(found.mean[k]),
+            "moved_without_shift": float(own[k]),
             "moved_most": float(found.largest[k]),
             "roughness": float(found.roughness[k]),
             "diversity": found.diversity,
@@ -132,7 +139,7 @@ def compare(network: Drdm, *, count: int, copies: int, start: int, side: int) ->
         generator = torch.Generator().manual_seed(number)
         fields = sample(network, image, [start] * copies, generator=generator, side=side, config=UNDAMPED).fields
         rows["network"] += judged(fields, image, label)
-        rows["untrained"] += judged(untrained(image, yardsticks(fields).mean.tolist(), number), image, label)
+        rows["untrained"] += judged(untrained(image, bent(fields).tolist(), number), image, label)
     return {
         who: {name: float(np.nanmean([row[name] for row in each])) for name in each[0]} for who, each in rows.items()
     }
