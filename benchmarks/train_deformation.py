@@ -94,7 +94,7 @@ def bent(fields: Tensor) -> Tensor:
 
 
 def untrained(image: Tensor, wanted: Sequence[float], seed: int) -> Tensor:
-    """Return random fields of given mean displacements without shifts, in voxels: the level that comes nearest, then scaled."""
+    """Return random fields of given displacements without shifts, in voxels: of the nearest level, then scaled."""
 
     def drawn(level: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
