@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -23,6 +24,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..grid import Grid
 from ..ops.displacement import exponential, magnitude
+from .cores import each
 from .fields import Field, LatticeField, along, smallest_determinant, spline_basis
 from .methods import DeformationMethod, Params, extent, generator_of, lattice
 
@@ -80,7 +82,7 @@ class Diffeomorphic(DeformationMethod):
         velocity = random_velocity(generator_of(drawn), grid, self._cell(grid))
         longest = float(drawn["longest"])
         while True:
-            nodes = flow_of_length(velocity, longest, space, spacing)
+            (nodes,) = each(partial(flow_of_length, velocity, space=space, spacing=spacing), [longest])
             field = LatticeField(nodes, space)
             if smallest_determinant(field) >= _FLOOR:
                 return field

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..ops.displacement import jacobian_determinant
+from .cores import each
 
 _SLAB = 1 << 18  # voxels: three components of them, and as much again for work, stay in a cache of a few megabytes
 
@@ -112,11 +113,15 @@ def slabs(space: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 def determinants(field: Field) -> Iterator[Tensor]:
     """Give the Jacobian determinant of each voxel, slab by slab: ``(slices, ...)``; below 0 where it folds."""
-    size = field.space[0]
-    for first, last in slabs(field.space):
-        before, after = max(0, first - 1), min(size, last + 1)  # central differences reach one slice further
+
+    def of(ends: tuple[int, int]) -> Tensor:
+        first, last = ends
+        before, after = max(0, first - 1), min(field.space[0], last + 1)  # central differences reach one slice further
         found = jacobian_determinant(field.slab(before, after)[None])[0]
-        yield found[first - before : found.shape[0] - (after - last)]
+        return found[first - before : found.shape[0] - (after - last)]
+
+    field.slab(0, 1)  # what all slabs share is made once, before they are
+    return each(of, slabs(field.space))
 
 
 def smallest_determinant(field: Field) -> float:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ops.displacement import FieldPadding
+from .cores import each
 from .fields import Field, dense, slabs
 from .labels import LabelRule, warp_labels
 
@@ -48,7 +50,9 @@ def pull(
     nearest = labels if rule == "nearest" else ()
     made = [torch.empty_like(item, memory_format=torch.contiguous_format) for item in images]
     marked = [torch.empty_like(item, memory_format=torch.contiguous_format) for item in nearest]
-    for first, last in slabs(field.space):
+
+    def pull_slab(ends: tuple[int, int]) -> None:
+        first, last = ends
         places = _places(field, first, last)
         if images:
             grid = _as_grid(places, field.space)
@@ -57,12 +61,14 @@ def pull(
         if nearest:
             index, within = _nearest(places, field.space, check=beyond == "zero")
         for label, out in zip(nearest, marked, strict=True):
-            found = torch.index_select(label.reshape(label.shape[0], -1), 1, index).view(
-                -1, *out[:, first:last].shape[1:]
-            )
+            found = label.reshape(label.shape[0], -1).index_select(1, index).view(-1, *places.shape[1:])
             out[:, first:last] = found if within is None else found * within.to(found.dtype)
+
+    field.slab(0, 1)  # what all slabs share is made once, before they are
+    for _ in each(pull_slab, slabs(field.space)):
+        pass
     if rule != "nearest":
-        padding = "border" if beyond == "edge" else "zeros"
+        padding: FieldPadding = "border" if beyond == "edge" else "zeros"
         whole = dense(field)[None]
         marked = [warp_labels(label[None], whole, rule=rule, padding=padding)[0] for label in labels]
     return made, marked
@@ -91,15 +97,9 @@ def _as_grid(places: Tensor, space: tuple[int, ...]) -> Tensor:
 
 
 def _linear(image: Tensor, grid: Tensor, beyond: Beyond) -> Tensor:
-    """Return an image at the places of a slab, ``(C, slices, ...)``.
-
-    Each slice is an entry of a batch of the same image, because that is what `grid_sample` shares among cores.
-    """
-    count = grid.shape[0]
-    same = image[None].expand(count, *image.shape)
+    """Return an image at the places of a slab, ``(C, slices, ...)``."""
     padding = "border" if beyond == "edge" else "zeros"
-    found = F.grid_sample(same, grid[:, None], mode="bilinear", padding_mode=padding, align_corners=True)
-    return found[:, :, 0].transpose(0, 1)
+    return F.grid_sample(image[None], grid[None], mode="bilinear", padding_mode=padding, align_corners=True)[0]
 
 
 def _nearest(places: Tensor, space: tuple[int, ...], *, check: bool) -> tuple[Tensor, Tensor | None]:
