@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ..ops.displacement import magnitude
 from ..volume import Volume
-from .fields import Field, determinants, slabs
+from .fields import Field, dense, determinants, slabs
 
 _QUANTILES = (0.01, 0.5, 0.99)
 
@@ -109,8 +110,45 @@ def components(volume: Volume) -> dict[int, tuple[int, int]]:
     return found
 
 
+class Spread:
+    """How much fields of one image differ, found as they pass by: two fields are kept, however many there are.
+
+    Source: Welford, Technometrics 1962.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor | None = None
+        self._squares: Tensor | None = None
+
+    def add(self, field: Field) -> None:
+        """Take a field in, on the same voxels as those before."""
+        self.count += 1
+        if self._mean is None or self._squares is None:
+            self._mean = dense(field).clone()
+            self._squares = torch.zeros_like(self._mean)
+            return
+        for first, last in slabs(field.space):
+            vectors, mean = field.slab(first, last), self._mean[:, first:last]
+            gap = vectors - mean
+            mean += gap / self.count
+            self._squares[:, first:last] += gap * (vectors - mean)
+
+    def mm(self, spacing: Sequence[float]) -> float:
+        """Return the mean over voxels of the root of the summed variances, mm; `spacing` is along the fields' axes.
+
+        Raises:
+            ValueError: Fewer than two fields.
+        """
+        if self._squares is None or self.count < 2:
+            raise ValueError("how much fields differ takes two of them")
+        scale = torch.tensor(list(spacing)).to(self._squares).square()
+        variances = torch.tensordot(scale, self._squares / (self.count - 1), dims=1)
+        return float(variances.clamp_min(0).sqrt().mean(dtype=torch.float64))
+
+
 def diversity(fields: Iterable[Field], spacing: Sequence[float]) -> float:
-    """Return how much fields of one image differ, in mm: the mean over voxels of the root of their variances' sum.
+    """Return how much fields of one image differ, in mm (`Spread`).
 
     Args:
         fields: At least two.
@@ -119,14 +157,7 @@ def diversity(fields: Iterable[Field], spacing: Sequence[float]) -> float:
     Raises:
         ValueError: Fewer than two.
     """
-    kept = list(fields)
-    if len(kept) < 2:
-        raise ValueError("how much fields differ takes two of them")
-    scale = torch.tensor(list(spacing))
-    total, count = 0.0, 0
-    for first, last in slabs(kept[0].space):
-        stack = torch.stack([field.slab(first, last) for field in kept])
-        stack = stack * scale.to(stack).view(-1, *[1] * len(kept[0].space))
-        spread = stack.var(dim=0, correction=1).sum(0).sqrt()
-        total, count = total + float(spread.sum(dtype=torch.float64)), count + spread.numel()
-    return total / count
+    spread = Spread()
+    for field in fields:
+        spread.add(field)
+    return spread.mm(spacing)

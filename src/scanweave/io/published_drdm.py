@@ -194,7 +194,7 @@ class DrdmFolder:
         images, labels = _images(base / "Tr", *VOLUMES), _images(base / "Gt", *VOLUMES)
         by_name: dict[str, Path] = {}
         for label in labels:
-            key = _LABEL.sub("", stem(label))
+            key = image_of(label)
             if key in by_name:
                 raise InputError(f"{label.name} and {by_name[key].name} are labels of one image", path=base / "Gt")
             by_name[key] = label
@@ -280,6 +280,11 @@ def patient_of(label: Path) -> int:
             "its name holds no patient number", path=label, remedy="name it as patient001_frame01_gt.nii.gz"
         )
     return int(first)
+
+
+def image_of(label: Path) -> str:
+    """Return the name of the image that labels belong to: ``x`` for ``x_gt.nii.gz``, and for ``x.nii.gz``."""
+    return _LABEL.sub("", stem(label))
 
 
 def published_volume(path: Path) -> Volume:

@@ -1,0 +1,430 @@
+"""Deformed copies of files: images, labels and fields, with a manifest of how each was made and what was measured.
+
+::
+
+    OUT/<stem>_0000.nii.gz  <stem>_0000_label.nii.gz  <stem>_0000_field.nii.gz  ...  manifest.json
+
+The manifest is written anew after each copy, so that it is at any time true of what lies beside it: an interrupted run
+goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from .. import io
+from ..deformation import Deformed, Method, create, replay
+from ..deformation.api import field_on
+from ..deformation.checks import Spread
+from ..deformation.elastic import FoldingWarning
+from ..deformation.labels import LabelRule
+from ..deformation.learned import DrdmMethod
+from ..deformation.methods import lattice
+from ..deformation.warping import Beyond
+from ..displacement import Displacement
+from ..errors import InputError, ScanweaveError, UnsupportedError, UsageError
+from ..grid import Grid
+from ..interpolation.api import Progress
+from ..io.files import check_output
+from ..io.published_drdm import image_of, stem
+from ..plan import Plan, fingerprint, plain
+from ..volume import Volume
+from .deformation_manifest import CopyEntry, CopyStore, MadeFile, Manifest
+from .inputs import ReadOptions, Run, distinct, strip_dataset
+
+Kind = Literal["image", "label", "field"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeformOptions:
+    """How copies are made.
+
+    Attributes:
+        n: Copies of each image (of each slice, where slices are deformed on their own).
+        method: Name of the method.
+        options: Its options by name; None where its own default holds.
+        seed: Of all that is random.
+        slices: Numbers of the slices that are deformed on their own, within their planes; ``all``; or None: the whole.
+        label_rule: How labels are warped.
+        beyond: What lies beyond the image.
+    """
+
+    n: int = 1
+    method: str = "diffeomorphic"
+    options: tuple[tuple[str, Any], ...] = ()
+    seed: int = 0
+    slices: tuple[int, ...] | Literal["all"] | None = None
+    label_rule: LabelRule = "nearest"
+    beyond: Beyond = "edge"
+
+    def made(self) -> Method:
+        """Return the method.
+
+        Raises:
+            UsageError: No such method, or options that it has not.
+        """
+        return create(self.method, **{name: value for name, value in self.options if value is not None})
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image that is deformed on its own, and how its copies are called.
+
+    Attributes:
+        stem: What names of its files begin with.
+        image: The image, or one slice of it.
+        labels: Its maps of labels.
+        levels: Level of each copy, for DRDM; by default those of the method.
+    """
+
+    stem: str
+    image: Volume
+    labels: tuple[Volume, ...] = ()
+    levels: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class DeformOutcome:
+    """What became of one input."""
+
+    source: str
+    output: Path | None = None
+    manifest: Manifest | None = None
+    report: Path | None = None
+    notes: tuple[str, ...] = ()
+    error: ScanweaveError | None = None
+
+
+class Layout:
+    """How the files of copies are called and what they hold: our way.
+
+    Args:
+        root: The folder of all.
+    """
+
+    manifest = "manifest.json"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def name(self, case: Case, copy: int, kind: Kind, number: int = 0) -> str:
+        """Return the name of a file below the root; `number` counts the maps of labels of an image."""
+        tail = {"image": "", "label": f"_label{number + 1 if number else ''}", "field": "_field"}[kind]
+        return f"{case.stem}_{copy:04d}{tail}.nii.gz"
+
+    def image(self, volume: Volume) -> Volume:
+        """Return an image as it is written."""
+        return volume
+
+    def label(self, volume: Volume) -> Volume:
+        """Return a map of labels as it is written."""
+        return volume
+
+    def originals(self, case: Case) -> dict[str, Volume]:
+        """Return what of the image itself is written beside its copies, by name."""
+        return {}
+
+
+def deform_file(
+    run: Run,
+    output: Path,
+    *,
+    labels: Sequence[Run] = (),
+    options: DeformOptions | None = None,
+    reading: ReadOptions | None = None,
+    stream: int = 0,
+    report: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> DeformOutcome:
+    """Write deformed copies of one image and its labels into a folder.
+
+    Args:
+        run: The image.
+        output: The folder.
+        labels: Its maps of labels.
+        options: How copies are made.
+        reading: How image and labels are read.
+        stream: Number of the image among those of one command; images of different numbers are deformed differently.
+        report: Write the QC sheet ``OUTPUT.report.html`` too.
+        overwrite: Replace what an earlier run left; files that are not ours stay.
+        resume: Keep the copies of an interrupted run.
+        progress: Told of each copy.
+
+    Raises:
+        ScanweaveError: Whatever is wrong with input, options or output.
+    """
+    options, reading = options or DeformOptions(), reading or ReadOptions()
+    files = [strip_dataset(path) for one in (run, *labels) for path in one]
+    sheet = output.with_name(f"{output.name}.report.html") if report else None
+    if sheet is not None:
+        check_output(sheet, files, overwrite=overwrite or resume)
+    method = options.made()
+    image = read_volume(run, reading)
+    marked = tuple(read_volume(label, replace(reading, series=None)) for label in labels)
+    cases = cases_of(stem(strip_dataset(run[0])), image, marked, options)
+    plan = Plan(
+        verb="deform",
+        inputs=tuple(fingerprint(path) for path in files),
+        config=plain(options) | plain(reading) | {"stream": stream, "labels": len(labels)},
+        method=method.describe(),
+        seed=options.seed,
+    )
+    done = make_copies(
+        cases,
+        Layout(output),
+        method=method,
+        options=options,
+        plan=plan,
+        stream=stream,
+        inputs=files,
+        overwrite=overwrite,
+        resume=resume,
+        progress=progress,
+    )
+    if sheet is not None:
+        from .deformation_sheet import write_sheet
+
+        write_sheet(sheet, cases, done, output)
+    return DeformOutcome(str(run[0]), output, done, sheet, notes=done.notes)
+
+
+def deform_many(
+    pairs: Sequence[tuple[Run, Sequence[Run]]],
+    folder: Path,
+    *,
+    options: DeformOptions | None = None,
+    reading: ReadOptions | None = None,
+    report: bool = False,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[DeformOutcome]:
+    """Write copies of many images, each into a folder of its own; one that cannot be deformed does not stop the others.
+
+    Arguments are those of `deform_file`.
+    """
+    outcomes = []
+    folders = distinct(folder / stem(strip_dataset(run[0])) for run, _ in pairs)
+    for stream, ((run, labels), place) in enumerate(zip(pairs, folders, strict=True)):
+        try:
+            outcome = deform_file(
+                run,
+                place,
+                labels=labels,
+                options=options,
+                reading=reading,
+                stream=stream,
+                report=report,
+                overwrite=overwrite,
+                resume=resume,
+                progress=progress,
+            )
+        except ScanweaveError as error:
+            outcome = DeformOutcome(str(run[0]), error=error)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def paired(images: Sequence[Run], labels: Sequence[Run]) -> list[tuple[Run, Sequence[Run]]]:
+    """Return each image with its labels: all are of the one image, or they are named as the images are.
+
+    Raises:
+        UsageError: Labels without image, or images without labels where others have some.
+    """
+    if len(images) == 1 or not labels:
+        return [(image, labels) for image in images]
+    named: dict[str, list[Run]] = {}
+    for label in labels:
+        named.setdefault(image_of(strip_dataset(label[0])), []).append(label)
+    pairs: list[tuple[Run, Sequence[Run]]] = [(image, named.pop(stem(strip_dataset(image[0])), [])) for image in images]
+    alone = [str(image[0]) for image, found in pairs if not found] or [str(found[0][0]) for found in named.values()]
+    if alone:
+        raise UsageError(
+            f"{alone[0]} has no partner among {len(images)} images and {len(labels)} labels",
+            remedy="name labels as their images, with or without _label, _seg, _mask or _gt at the end",
+        )
+    return pairs
+
+
+def read_volume(run: Run, reading: ReadOptions) -> Volume:
+    """Read one volume; pages and pictures are slices.
+
+    Raises:
+        UnsupportedError: A run over time was asked for.
+    """
+    if reading.as_ == "cine":
+        raise UnsupportedError("a run over time cannot be deformed", path=run[0], remedy="leave out --as cine")
+    found = replace(reading, as_="volume").read_any(run)
+    if not isinstance(found, Volume):
+        raise UnsupportedError("is a run over time, not a volume", path=run[0], remedy="give one phase of it")
+    return found
+
+
+def cases_of(name: str, image: Volume, labels: tuple[Volume, ...], options: DeformOptions) -> list[Case]:
+    """Return what of an image is deformed on its own: the whole, or some of its slices.
+
+    Raises:
+        InputError: Labels on another grid.
+        UsageError: A slice that it has not.
+    """
+    name = re.sub(r"[^\w.-]", "_", name)
+    if options.slices is None:
+        return [Case(name, image, labels)]
+    count = image.grid.shape[0]
+    for label in labels:
+        if label.grid.shape[0] != count:
+            raise InputError(
+                f"labels of {label.grid.shape[0]} slices do not go with an image of {count}", path=label.source.path
+            )
+    chosen = tuple(range(count)) if options.slices == "all" else options.slices
+    beyond = [k for k in chosen if not 0 <= k < count]
+    if beyond:
+        raise UsageError(
+            f"there is no slice {beyond[0]} in {count}", remedy=f"slices are counted from 0 to {count - 1}"
+        )
+    return [
+        Case(f"{name}_slice{k:03d}", slice_of(image, k), tuple(slice_of(label, k) for label in labels)) for k in chosen
+    ]
+
+
+def slice_of(volume: Volume, index: int) -> Volume:
+    """Return one slice of a volume, where it lies."""
+    affine = np.array(volume.affine)
+    affine[:3, 3] = volume.grid.to_mm([index, 0, 0])
+    grid = Grid((1, *volume.grid.shape[1:]), affine)
+    return volume.with_voxels(volume.voxels[index : index + 1], grid=grid)
+
+
+def make_copies(
+    cases: Sequence[Case],
+    layout: Layout,
+    *,
+    method: Method,
+    options: DeformOptions,
+    plan: Plan,
+    inputs: Sequence[Path],
+    stream: int = 0,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Manifest:
+    """Make the copies that are not there yet, and return the manifest of all.
+
+    Raises:
+        ScanweaveError: Whatever is wrong with cases, method or output.
+    """
+    told = progress or (lambda what, done, total: None)
+    total = sum(len(case.levels or range(options.n)) for case in cases)
+    store = CopyStore(layout.root, layout.manifest, plan, inputs=inputs, overwrite=overwrite, resume=resume)
+    if store.manifest.complete:
+        finished = (*store.manifest.notes, "Finished by an earlier run; left as it is.")
+        return store.manifest.model_copy(update={"notes": finished})
+    _check_dimensions(method, cases)
+    for number, case in enumerate(cases):
+        spread = Spread()
+        for entry in _kept(store, case):
+            spread.add(field_on(io.read_displacement(store.path(entry, "field")), case.image.grid))
+        params = _drawn(method, case, options, (stream, number))
+        missing = [k for k in range(len(params)) if not store.has(case.stem, k)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FoldingWarning)  # said once, in the notes
+            copies = replay(
+                case.image,
+                [params[k] for k in missing],
+                label=case.labels,
+                method=method,
+                label_rule=options.label_rule,
+                beyond=options.beyond,
+            )
+            for k, copy in zip(missing, copies, strict=True):
+                store.add(_written(copy, case, k, layout))
+                spread.add(copy.field)
+                told("deforming", len(store.manifest.copies), total)
+        if spread.count > 1:
+            store.set_diversity(case.stem, spread.mm(lattice(case.image.grid)[1]))
+    return store.finish(_notes(store))
+
+
+def _kept(store: CopyStore, case: Case) -> list[CopyEntry]:
+    return [entry for entry in store.manifest.copies if entry.stem == case.stem]
+
+
+def _drawn(method: Method, case: Case, options: DeformOptions, key: tuple[int, int]) -> list[dict[str, Any]]:
+    """Return what decides each copy of a case; the key keeps images and slices from sharing their randomness."""
+    state = np.random.SeedSequence(options.seed, spawn_key=key).generate_state(2, np.uint32)
+    generator = torch.Generator().manual_seed(int(state[0]) << 31 | int(state[1]) >> 1)
+    count = options.n if case.levels is None else len(case.levels)
+    params = method.sample(case.image.grid, count, generator)
+    if case.levels is None:
+        return params
+    return [{**drawn, "level": level} for drawn, level in zip(params, case.levels, strict=True)]
+
+
+def _written(copy: Deformed, case: Case, number: int, layout: Layout) -> CopyEntry:
+    """Write the files of a copy and return its entry."""
+    if number == 0:
+        for name, volume in layout.originals(case).items():
+            io.write(volume, layout.root / name, overwrite=True)
+    files: dict[str, MadeFile] = {}
+
+    def keep(kind: str, name: str, item: Volume | Displacement) -> None:
+        path = layout.root / name
+        io.write(item, path, overwrite=True)
+        files[kind] = MadeFile(name=name, sha256=fingerprint(path).sha256)
+
+    keep("image", layout.name(case, number, "image"), layout.image(copy.image))
+    for which, label in enumerate(copy.labels):
+        key = f"label{which + 1 if which else ''}"
+        keep(key, layout.name(case, number, "label", which), layout.label(label))
+    keep("field", layout.name(case, number, "field"), copy.displacement)
+    return CopyEntry(
+        stem=case.stem,
+        copy=number,
+        params=copy.params,
+        files=files,
+        checks=_plain_checks(copy.checks),
+        label_checks=tuple(tuple(_plain_checks(one) for one in found) for found in copy.label_checks),
+    )
+
+
+def _plain_checks(found: Any) -> dict[str, Any]:
+    return {name: plain(getattr(found, name)) for name in found.__dataclass_fields__}
+
+
+def _check_dimensions(method: Method, cases: Iterable[Case]) -> None:
+    """Refuse weights for images of other dimensions, before anything is written."""
+    if not isinstance(method, DrdmMethod):
+        return
+    wanted = method.network.config.ndims
+    for case in cases:
+        found = len(lattice(case.image.grid)[0])
+        if found != wanted:
+            remedy = "deform its slices on their own: --slices all" if wanted == 2 else "give a volume"
+            raise UsageError(
+                f"weights for {wanted}D images cannot deform {case.stem}, which is {found}D", remedy=remedy
+            )
+
+
+def _notes(store: CopyStore) -> tuple[str, ...]:
+    copies = store.manifest.copies
+    folded = [entry for entry in copies if entry.checks["folded"] > 0]
+    notes = []
+    if folded:
+        worst = max(entry.checks["folded"] for entry in folded)
+        notes.append(
+            f"{len(folded)} of {len(copies)} copies fold, at up to {worst:.2%} of their voxels; the method "
+            "diffeomorphic never does, nor does drdm with its preset safe."
+        )
+    if store.found:
+        notes.append(f"Taken up after an interruption: {store.found} copies were there already.")
+    return tuple(notes)
