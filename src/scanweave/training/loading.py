@@ -81,11 +81,12 @@ def _explained(batches: Iterable[Loaded]) -> Iterator[Loaded]:
             batch = next(waiting)
         except StopIteration:
             return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # What is lost with a worker may also be the connection over which it was handing a batch.
+            if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
             raise ResourceError(
-                f"a process that makes samples ended: {str(error).splitlines()[0]}",
+                f"a process that makes samples ended: {(str(error) or type(error).__name__).splitlines()[0]}",
                 remedy="often memory gave out: choose fewer training.workers or training.prefetch, then --resume",
             ) from error
         yield batch
