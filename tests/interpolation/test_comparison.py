@@ -91,6 +91,12 @@ def test_what_has_no_value_is_left_out_of_pairs():
     assert differences(rows, ["psnr", "loss"], baselines=["hold"])[0].frames == 1
 
 
+def test_a_baseline_without_any_value_is_no_rival():
+    rows = [row("net", ssim=0.9), row("hold", ssim=math.nan), row("linear", ssim=0.8)]
+    (told,) = (one for one in differences(rows, ["ssim"], baselines=["hold", "linear"]) if one.method == "net")
+    assert (told.baseline, told.difference) == ("linear", pytest.approx(0.1))
+
+
 def test_tables_are_quartiles_by_the_fields_asked_for():
     rows = [row(hidden=k + 1, first=k, psnr=float(k)) for k in range(5)] + [row(hidden=9, psnr=math.nan)]
     (even, odd) = tabulated(rows, ("gap", "phase"), ("psnr", "ie"))

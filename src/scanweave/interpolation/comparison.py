@@ -94,7 +94,7 @@ def differences(
             values = {key[0]: _paired(group, measure) for key, group in by_method.items()}
             means = {name: _mean([_mean(frames.values()) for frames in each.values()]) for name, each in values.items()}
             for method in values:
-                rivals = [name for name in baselines if name in values and name != method]
+                rivals = [name for name in baselines if values.get(name) and name != method]
                 if not rivals or not values[method]:
                     continue
                 best = max(rivals, key=lambda name: means[name])
