@@ -27,6 +27,7 @@ from scanweave.interpolation.methods import create
 from scanweave.interpolation.sampling import Picked, Sampler
 from scanweave.interpolation.transforms import Whole
 from scanweave.metrics import most_dsa_psnr, most_dsa_ssim, mse
+from scanweave.models.super_slomo import SuperSlomo, SuperSlomoConfig
 from scanweave.weights.vgg import read_vgg
 
 BASELINES = {name: create(name) for name in ("hold", "linear")}
@@ -191,6 +192,18 @@ def test_a_batch_scores_as_the_published_program(golden_batch, vectors, vgg16, s
 def test_without_vgg_there_is_no_loss(golden_batch, slomo):
     rows = BatchCase(golden_batch, 0).score({"net": create("super-slomo", weights=slomo("exact"), device="cpu")}).rows
     assert set(rows[0].values) == {"mse", "psnr", "ssim", "reconstruction", "warping", "smoothness"}
+
+
+def test_images_are_compared_without_the_mean_of_the_network_that_made_them(golden_batch, slomo_state):
+    def of_mean(level):
+        network = SuperSlomo(SuperSlomoConfig(warp_convention="exact", mean=(level,) * 3))
+        network.load_state_dict(slomo_state, assign=True)
+        return create("super-slomo", weights=network.eval(), device="cpu")
+
+    one, other = of_mean(0.1), of_mean(0.4)
+    alone = BatchCase(golden_batch, 0).score({"other": other}).rows
+    beside = BatchCase(golden_batch, 0).score({"one": one, "other": other}).rows
+    assert [row.values for row in beside if row.method == "other"] == [row.values for row in alone]
 
 
 def test_every_clip_once_in_batches_of_ten(clip_set):

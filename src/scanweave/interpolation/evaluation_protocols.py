@@ -130,9 +130,9 @@ class BatchCase:
     def score(self, methods: Mapping[str, Method], *, progress: CaseProgress | None = None) -> CaseScores:
         """Make the middle frame of every sample by every method, and measure it in its batch."""
         batch = [_made(self.samples, index) for index in self._indices]
-        mean = torch.tensor(_mean_of(methods))[:, None, None]
         rows: list[Row] = []
         for name, method in methods.items():
+            mean = torch.tensor(_mean_of(method, methods))[:, None, None]
             critic = self._critic(method)
             told = [_judged(method, sample, self.sizes, self.name, critic) for sample in batch]
             peak = float(torch.stack([frame - mean for frame, _ in told]).max())
@@ -366,11 +366,14 @@ def _row(picked: Picked, k: int, method: str, values: Mapping[str, float], *, ba
     return Row(clip.name, whose, method, last - first, 0, picked.middle[k], first, last, picked.times[k], values, batch)
 
 
-def _mean_of(methods: Mapping[str, Method]) -> tuple[float, float, float]:
-    """Return the mean that images are compared without: the network's, that of the echo program if there is none."""
-    for method in methods.values():
-        if isinstance(method, SuperSlomoMethod):
-            network = method.network
+def _mean_of(method: Method, others: Mapping[str, Method]) -> tuple[float, float, float]:
+    """Return the mean that images are compared without: the network's own, as each program subtracts one of its own.
+
+    Of what has none it is that of the first network beside it, or else that of the echo program.
+    """
+    for each in (method, *others.values()):
+        if isinstance(each, SuperSlomoMethod):
+            network = each.network
             assert isinstance(network, SuperSlomo)
             return network.config.mean
     return ECHO_MEAN
