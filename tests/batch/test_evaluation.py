@@ -188,6 +188,16 @@ def test_scores_of_other_options_or_data_are_not_mixed_in(three, tmp_path):
     assert [row["psnr_moving"] for row in first] == [row["psnr_moving"] for row in last]
 
 
+def test_a_finished_evaluation_of_other_data_is_not_taken_for_this_one(three, tmp_path):
+    output = tmp_path / "out"
+    evaluate([three], output, QUICK)
+    shutil.copy(three / "p2" / "run.npz", three / "p0" / "run.npz")
+    with pytest.raises(OutputError, match="exists already"):
+        evaluate([three], output, QUICK, resume=True)
+    evaluate([three], output, QUICK, resume=True, overwrite=True)
+    assert "left as it is" in evaluate([three], output, QUICK, resume=True).notes[0]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -321,6 +331,20 @@ def sequences(tmp_path) -> Path:
     spoilt = folder / "s1" / "frame_2_gt.png"
     spoilt.write_bytes(spoilt.read_bytes()[:120])
     return folder
+
+
+def test_clips_that_two_sets_name_alike_are_kept_apart(tmp_path):
+    for k, home in enumerate((tmp_path / "one", tmp_path / "two")):
+        (home / "s0").mkdir(parents=True)
+        for n, name in enumerate(("frame_1", "frame_2_gt", "frame_3")):
+            frame = np.random.default_rng(10 * k + n).integers(0, 255, (24, 32)).astype(np.uint8)
+            cv2.imwrite(str(home / "s0" / f"{name}.png"), frame)
+        (home / "TestList.txt").write_text("s0\n")
+    options = EvaluationOptions(runs=RunScoring(gaps=(2,), regions="off"), resamples=200)
+    told = evaluate([tmp_path / "one", tmp_path / "two"], tmp_path / "out", options).summary
+    assert (told["counts"]["runs"], told["counts"]["patients"]) == (2, 2)
+    assert {entry["run"] for entry in told["per_run"]} == {"one/s0", "two/s0"}
+    assert {one["frames"] for one in told["differences"]} == {2}
 
 
 def test_a_sample_that_fails_is_an_error_by_name(sequences, tmp_path):

@@ -82,8 +82,8 @@ def evaluate(
     given = [*inputs, *([options.samples.data_path] if options.samples.data_path else [])]
     cases = cases_of(given, options, reading)
     plan = _plan(given, methods, options, reading)
-    finished = _finished(output, plan)
-    if resume and finished is not None:
+    finished = _finished(output, plan, cases) if resume else None
+    if finished is not None:
         earlier = tuple(Failure(**one) for one in finished["failures"])
         return EvaluationOutcome(output, finished, earlier, ("Finished by an earlier evaluation; left as it is.",))
     mine = range(share.rank, len(cases), share.count)
@@ -201,14 +201,27 @@ def _untrained(methods: Mapping[str, Method], parts: Sequence[Part]) -> list[str
     ]
 
 
-def _finished(output: Path, plan: Plan) -> dict[str, Any] | None:
-    """Return the summary of an output that states this plan; None where there is none."""
+def _finished(output: Path, plan: Plan, cases: Sequence[Case]) -> dict[str, Any] | None:
+    """Return the summary of an output that states this plan, of what the cases hold now; None where there is none."""
     try:
         stated = Plan.model_validate_json((output / PLAN).read_bytes())
         summary: dict[str, Any] = json.loads((output / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValidationError, ValueError):
         return None
-    return summary if stated.model_copy(update={"inputs": ()}).digest() == plan.digest() else None
+    if stated.model_copy(update={"inputs": ()}).digest() != plan.digest() or summary["counts"]["cases"] != len(cases):
+        return None
+    failures = {failure["case"] for failure in summary["failures"]}
+    try:
+        now = [Part(case.name) if case.name in failures else _unscored(case) for case in cases]
+    except InputError:
+        return None
+    same = [one.sha256 for one in stated.inputs] == [one.sha256 for one in _inputs(cases, now)]
+    return summary if same else None
+
+
+def _unscored(case: Case) -> Part:
+    sha256, size = hash_of(case.files)
+    return Part(case.name, sha256=sha256, bytes=size)
 
 
 def _write(findings: Findings, output: Path) -> dict[str, Any]:

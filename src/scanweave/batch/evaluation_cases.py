@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -161,7 +161,7 @@ def cases_of(inputs: Sequence[Path], options: EvaluationOptions, reading: ReadOp
         InputError: An input does not exist, is empty, or is damaged where it is looked at now.
     """
     if options.protocol == "leave-one-out":
-        return [case for path in _groups(inputs) for case in _run_cases(path, options, reading)]
+        return [*_told_apart({paths: _run_cases(paths, options, reading) for paths in _groups(inputs)})]
     if len(inputs) != 1:
         raise UsageError(
             f"{len(inputs)} sets for protocol {options.protocol}", remedy="name one folder of a prepared set"
@@ -210,7 +210,20 @@ def _is_set(path: Path) -> bool:
     return (path / MANIFEST).is_file() or any((path / name).is_file() for name in LISTS.values())
 
 
-def _run_cases(paths: tuple[Path, ...], options: EvaluationOptions, reading: ReadOptions) -> list[Case]:
+def _told_apart(groups: Mapping[tuple[Path, ...], Sequence[RunCase]]) -> list[RunCase]:
+    """Return the cases of all groups. Of several, clips bear their set's name too: sets may name them alike."""
+    cases = [case for group in groups.values() for case in group]
+    if len(groups) < 2:
+        return cases
+    names = distinct(
+        Path(paths[0].resolve().name if _is_set(paths[0]) else "", case.name)
+        for paths, group in groups.items()
+        for case in group
+    )
+    return [replace(case, name=name.as_posix()) for case, name in zip(cases, names, strict=True)]
+
+
+def _run_cases(paths: tuple[Path, ...], options: EvaluationOptions, reading: ReadOptions) -> list[RunCase]:
     how = RunOptions(
         gaps=tuple(dict.fromkeys(options.runs.gaps)),
         max_hidden=options.runs.max_hidden,
@@ -244,7 +257,7 @@ class _ClipReader:
 
     clip: Clip
 
-    def __call__(self) -> tuple[Cine, str]:
+    def __call__(self) -> tuple[Cine, str | None]:
         clip, first = self.clip, self.clip.stored(0)
         cine = Cine(
             clip.stored,
@@ -255,7 +268,7 @@ class _ClipReader:
             levels=clip.levels,
             source=Source(path=clip.files[0].parent),
         )
-        return cine, clip.patient or clip.name
+        return cine, clip.patient
 
 
 @dataclass(frozen=True)

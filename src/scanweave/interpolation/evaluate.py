@@ -131,19 +131,21 @@ class RunCase:
     Attributes:
         name: What reports call it.
         files: What it is read from.
-        read: Gives the run, and whose it is.
+        read: Gives the run, and whose it is; None where nobody tells: then it counts as a patient by itself.
         options: How it is scored.
     """
 
     name: str
     files: tuple[Path, ...]
-    read: Callable[[], tuple[Cine, str]]
+    read: Callable[[], tuple[Cine, str | None]]
     options: RunOptions = field(default_factory=RunOptions)
 
     def score(self, methods: Mapping[str, Method], *, progress: CaseProgress | None = None) -> CaseScores:
         """Hide its frames at every phase of every gap, make them again, and measure them."""
         cine, patient = self.read()
-        return score_run(cine, methods, run=self.name, patient=patient, options=self.options, progress=progress)
+        return score_run(
+            cine, methods, run=self.name, patient=patient or self.name, options=self.options, progress=progress
+        )
 
 
 def score_run(
