@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import re
+import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from scanweave.cli import main
 from scanweave.models import Drdm, DrdmConfig, MostDsa, SuperSlomo, SuperSlomoConfig
 
 StateDict = dict[str, Tensor]
@@ -43,6 +47,41 @@ def echo_path() -> Path:
     from pydicom.examples import get_path
 
     return Path(get_path("ybr_color"))
+
+
+@pytest.fixture
+def run_all(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run all commands that a document shows in its console blocks, in the order shown."""
+
+    def run(
+        document: str,
+        folder: Path,
+        *,
+        smaller: Mapping[str, str] | None = None,
+        one_step: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run them in `folder`.
+
+        Args:
+            document: Its name, below the root of the repository.
+            folder: Where the files lie that the commands name.
+            smaller: Parts of commands that take long, and what stands for them here.
+            one_step: What is added to trainings, by the configuration that they name, for one step of a small network.
+        """
+        text = (Path(__file__).resolve().parents[1] / document).read_text()
+        blocks = re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+        shown = [line for block in blocks for line in block.splitlines() if line.startswith("scanweave ")]
+        assert shown
+        monkeypatch.chdir(folder)
+        for line in shown:
+            words = shlex.split(
+                functools.reduce(lambda said, old: said.replace(old, smaller[old]), smaller or {}, line)
+            )
+            if words[1] == "train":
+                words += shlex.split((one_step or {})[words[words.index("--config") + 1]])
+            assert main(words[1:]) == 0, line
+
+    return run
 
 
 # --- the published networks, with the reproducible weights that the golden vectors were made with

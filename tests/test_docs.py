@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import re
-import shlex
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 
@@ -20,47 +15,12 @@ from scanweave import simulate, weights
 from scanweave.cli import main
 from scanweave.models import MostDsa, MostDsaConfig
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def commands(document: str) -> list[str]:
-    """Return the lines of all console blocks."""
-    blocks = re.findall(r"```console\n(.*?)```", (ROOT / document).read_text(), flags=re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.startswith("scanweave ")]
-
 
 def blob(frames: int, *, size: tuple[int, int] = (40, 56)) -> np.ndarray:
     """A run of a soft disc that moves over a ramp, ``(frame, row, column)`` uint8."""
     y, x = np.mgrid[: size[0], : size[1]]
     run = [60 + x / 2 + 120 / (1 + np.exp(np.hypot(x - 12 - 4 * k, y - 20) - 7)) for k in range(frames)]
     return np.rint(run).astype(np.uint8)
-
-
-def run_all(
-    document: str,
-    folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    *,
-    smaller: Mapping[str, str] | None = None,
-    one_step: Mapping[str, str] | None = None,
-) -> None:
-    """Run all commands that `document` shows, in `folder`.
-
-    Args:
-        document: Its name.
-        folder: Where the files lie that the commands name.
-        monkeypatch: Changes the folder.
-        smaller: Parts of commands that take long, and what stands for them here.
-        one_step: What is added to trainings, by the configuration that they name, for one step of a small network.
-    """
-    monkeypatch.chdir(folder)
-    shown = commands(document)
-    assert shown
-    for line in shown:
-        words = shlex.split(functools.reduce(lambda text, old: text.replace(old, smaller[old]), smaller or {}, line))
-        if words[1] == "train":
-            words += shlex.split((one_step or {})[words[words.index("--config") + 1]])
-        assert main(words[1:]) == 0, line
 
 
 def patients(folder: Path, *, count: int, frames: int, size: tuple[int, int]) -> None:
@@ -72,7 +32,7 @@ def patients(folder: Path, *, count: int, frames: int, size: tuple[int, int]) ->
         scanweave.write(simulate.cine(scene, times), folder / f"{number}.dcm")
 
 
-def test_from_most_dsa(tmp_path, monkeypatch, goldens):
+def test_from_most_dsa(tmp_path, run_all, goldens):
     a, b = blob(2)
     Image.fromarray(np.stack([a] * 3, axis=-1)).save(tmp_path / "DSA_a.png")
     Image.fromarray(np.stack([b] * 3, axis=-1)).save(tmp_path / "DSA_b.png")
@@ -86,7 +46,6 @@ def test_from_most_dsa(tmp_path, monkeypatch, goldens):
     run_all(
         "docs/from-most-dsa.md",
         tmp_path,
-        monkeypatch,
         smaller={"--training.batch 8 --training.epochs 50": "--training.batch 1 --training.epochs None"},
         one_step={
             "most-dsa-published-inf1": f"--training.steps 1 --training.workers 0 {tiny}",
@@ -117,7 +76,7 @@ def tiny_vgg16() -> dict[str, torch.Tensor]:
     return state
 
 
-def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
+def test_from_slow_motion_echocardiography(tmp_path, run_all, slomo):
     run = np.stack([blob(3)] * 3, axis=-1)
     scanweave.write(scanweave.Cine.from_array(run, fps=30), tmp_path / "echo.dcm")
     for name, suffix in (("DICOM_folder", ".dcm"), ("Video_folder", ".mp4")):
@@ -134,7 +93,6 @@ def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
     run_all(
         "docs/from-slow-motion-echocardiography.md",
         tmp_path,
-        monkeypatch,
         smaller={"640": "64"},
         one_step={
             "super-slomo-published": "--training.epochs None --training.steps 1 --training.batch 1",
@@ -148,12 +106,11 @@ def test_from_slow_motion_echocardiography(tmp_path, monkeypatch, slomo):
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-def test_a_small_network_trains_from_dicom_as_the_readme_says(tmp_path, monkeypatch):
+def test_a_small_network_trains_from_dicom_as_the_readme_says(tmp_path, run_all):
     patients(tmp_path / "dicoms", count=4, frames=8, size=(96, 96))
     run_all(
         "README.md",
         tmp_path,
-        monkeypatch,
         one_step={"most-dsa-tiny": "--training.steps 30 --training.validate-every 15"},
     )
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]

@@ -67,7 +67,7 @@ def test_many_images_get_a_folder_each(scan, capsys):
     for name in ("a_label.nii.gz", "b_gt.nii.gz"):
         io.write(scanweave.read(scan / "scan_seg.nii.gz"), scan / "labels" / name)
     assert main(["deform", "images", "--label", "labels", "-o", "out", "--slices", "2,3"]) == 0
-    assert capsys.readouterr().out.count("2 copies, 0 of them fold") == 2
+    assert capsys.readouterr().out.count("2 copies, of which fold: 0;") == 2
     for name in ("a", "b"):
         found = Manifest.model_validate_json((scan / "out" / name / "manifest.json").read_bytes())
         assert [entry.stem for entry in found.copies] == [f"{name}_slice002", f"{name}_slice003"]

@@ -188,7 +188,8 @@ def _print(outcome: DeformOutcome) -> None:
         print(f"note: {note}", file=sys.stderr)
     told = summary(outcome)
     print(
-        f"{told['output']}: {told['copies']} copies, {told['folded']} of them fold; "
+        f"{told['output']}: {told['copies']} {'copy' if told['copies'] == 1 else 'copies'}, of which fold: "
+        f"{told['folded']}; "
         f"displaced by {told['mean_mm']:.3g} mm on average, {told['largest_mm']:.3g} at most"
     )
     if told["labels"]:
