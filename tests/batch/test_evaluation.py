@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from scanweave import io
 from scanweave.batch.evaluation import CASES, evaluate
@@ -383,6 +384,21 @@ def test_the_other_published_protocols_to_the_end(tmp_path, protocol, split, cou
     assert {one["samples"] for one in told["reported"].values()} == {len(counts)}
     assert {row["batch"] for row in rows} == ({"0", "1"} if protocol == "super-slomo" else {""})
     assert "As published" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_scores_of_another_vgg_are_not_taken_for_these(tmp_path):
+    folder = tmp_path / "set" / "validation" / "0"
+    folder.mkdir(parents=True)
+    for n in range(9):
+        cv2.imwrite(str(folder / f"{n:06d}.png"), np.full((16, 16), 10 * n, np.uint8))
+    vgg = tmp_path / "vgg16.pth"
+    options = EvaluationOptions(protocol="super-slomo", samples=SetScoring(vgg=vgg))
+    torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, vgg)
+    evaluate([tmp_path / "set"], tmp_path / "out", options)
+    assert "left as it is" in evaluate([tmp_path / "set"], tmp_path / "out", options, resume=True).notes[0]
+    torch.save({"features.0.weight": torch.ones(64, 3, 3, 3)}, vgg)
+    with pytest.raises(OutputError, match="exists already"):
+        evaluate([tmp_path / "set"], tmp_path / "out", options, resume=True)
 
 
 def test_an_output_inside_an_input_is_refused(three):

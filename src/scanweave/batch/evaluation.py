@@ -17,7 +17,7 @@ from ..interpolation.comparison import most_dsa_file
 from ..interpolation.evaluate import Case
 from ..interpolation.methods import Cautious, Method
 from ..io.files import atomic_output, check_output
-from ..plan import InputFile, Plan
+from ..plan import InputFile, Plan, fingerprint
 from ..report import render
 from .evaluation_cases import Share, cases_of, methods_of, trained_here
 from .evaluation_options import EvaluationOptions
@@ -171,6 +171,8 @@ def _plan(
         "series": reading.series,
         "source_fps": reading.source_fps,
     }
+    if options.samples.vgg is not None:
+        config["vgg_sha256"] = fingerprint(options.samples.vgg).sha256
     told = {label: method.describe() for label, method in methods.items()}
     return Plan(verb="evaluate interpolation", inputs=(), config=config, method=told, seed=options.seed)
 
