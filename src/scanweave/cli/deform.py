@@ -135,6 +135,7 @@ def _published(command: Deform, meter: Meter) -> list[DeformOutcome]:
     given_too = {
         "IMAGE": bool(command.inputs),
         "--label": bool(command.label),
+        "--method": command.method not in ("diffeomorphic", "drdm"),
         "--slices": command.slices is not None,
         "--level": command.level is not None,
         "--report": command.report,
@@ -188,8 +189,8 @@ def _print(outcome: DeformOutcome) -> None:
         print(f"note: {note}", file=sys.stderr)
     told = summary(outcome)
     print(
-        f"{told['output']}: {told['copies']} {'copy' if told['copies'] == 1 else 'copies'}, of which fold: "
-        f"{told['folded']}; "
+        f"{told['output']}: {told['copies']} {'copy' if told['copies'] == 1 else 'copies'}, "
+        f"of which fold: {told['folded']}; "
         f"displaced by {told['mean_mm']:.3g} mm on average, {told['largest_mm']:.3g} at most"
     )
     if told["labels"]:
