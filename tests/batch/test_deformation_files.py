@@ -103,6 +103,7 @@ def test_an_interrupted_run_goes_on_to_the_same_files(files, tmp_path, monkeypat
     with pytest.raises(OutputError, match="other options"):
         deform_file(image, tmp_path / "out", labels=[label], options=DeformOptions(n=3, seed=1), resume=True)
     (tmp_path / "out" / "heart_0000_label.nii.gz").write_bytes(b"damaged")
+    (tmp_path / "out" / ".heart_0002.nii.gz.x.part").mkdir()  # left by a kill in the middle of a file
     outcome = deform_file(image, tmp_path / "out", **how, resume=True)
     assert any("1 copies were there" in note for note in outcome.notes)
     whole, resumed = manifest(tmp_path / "whole"), manifest(tmp_path / "out")
@@ -113,6 +114,7 @@ def test_an_interrupted_run_goes_on_to_the_same_files(files, tmp_path, monkeypat
         if again is not None:
             np.testing.assert_array_equal(again.voxels, scanweave.read(path, as_="volume").voxels)
     before = contents(tmp_path / "out")
+    assert set(before) == set(contents(tmp_path / "whole"))
     outcome = deform_file(image, tmp_path / "out", **how, resume=True)
     assert "Finished by an earlier run" in outcome.notes[-1]
     assert contents(tmp_path / "out") == before

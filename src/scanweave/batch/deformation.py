@@ -33,7 +33,7 @@ from ..displacement import Displacement
 from ..errors import InputError, ScanweaveError, UnsupportedError, UsageError
 from ..grid import Grid
 from ..interpolation.api import Progress
-from ..io.files import check_output
+from ..io.files import check_output, remove_leftovers
 from ..io.published_drdm import image_of, stem
 from ..plan import Plan, fingerprint, plain
 from ..volume import Volume
@@ -379,6 +379,7 @@ def _written(copy: Deformed, case: Case, number: int, layout: Layout) -> CopyEnt
 
     def keep(kind: str, name: str, item: Volume | Displacement) -> None:
         path = layout.root / name
+        remove_leftovers(path)  # of a run that was killed while it wrote this file
         io.write(item, path, overwrite=True)
         files[kind] = MadeFile(name=name, sha256=fingerprint(path).sha256)
 

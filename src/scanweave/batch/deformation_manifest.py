@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import OutputError
-from ..io.files import atomic_output, check_output
+from ..io.files import atomic_output, check_output, remove_leftovers
 from ..plan import Plan, fingerprint
 
 CONVENTION = (
@@ -86,6 +86,7 @@ class CopyStore:
         check_output(root, list(inputs), overwrite=True)
         if self._file.exists():
             self._take_up(plan, overwrite=overwrite, resume=resume)
+            remove_leftovers(self._file)
         elif root.is_file() or any(path.is_file() for path in root.rglob("*")):
             raise OutputError(
                 "exists already, and is no folder of deformed copies", path=root, remedy="give a new folder with -o"
