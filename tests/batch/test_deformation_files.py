@@ -11,7 +11,8 @@ import pytest
 import scanweave
 from scanweave import io, weights
 from scanweave.batch import deformation
-from scanweave.batch.deformation import DeformOptions, cases_of, deform_file, deform_many, paired
+from scanweave.batch.deformation import DeformOptions, deform_file, deform_many
+from scanweave.batch.deformation_cases import cases_of, paired
 from scanweave.batch.deformation_manifest import Manifest
 from scanweave.batch.deformation_planes import Plane
 from scanweave.batch.deformation_published import deform_published
@@ -201,7 +202,7 @@ def test_slices_are_deformed_within_their_planes_where_they_lie(files, tmp_path)
         field = scanweave.read_displacement(tmp_path / "out" / f"heart_slice{k:03d}_0000_field.nii.gz")
         assert np.abs(field.in_voxels()[0]).max() < 1e-6
         assert np.abs(field.vectors).max() > 0.1
-    assert len(cases_of("a", source, (), DeformOptions(slices="all"))) == 8
+    assert len(cases_of("a", source, (), "all")) == 8
 
 
 def test_one_slice_is_an_image_too(tmp_path):

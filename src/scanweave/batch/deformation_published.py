@@ -24,7 +24,8 @@ from ..io.published_drdm import (
 )
 from ..plan import Plan, fingerprint, plain
 from ..volume import Volume
-from .deformation import Case, DeformOptions, DeformOutcome, Kind, Layout, make_copies, read_volume, slice_of
+from .deformation import DeformOptions, DeformOutcome, Kind, Layout, make_copies
+from .deformation_cases import Case, read_volume, slice_of
 from .inputs import ReadOptions
 
 _EVERYONE = range(1, 101)

@@ -36,7 +36,7 @@ from ..report import (
 from ..report.charts import Mark, Panel, Series, chart
 from ..report.pictures import error_scale, picture
 from ..volume import Volume
-from .deformation import Case
+from .deformation_cases import Case
 from .deformation_manifest import CopyEntry, Manifest
 from .deformation_planes import Plane
 from .deformation_summary import labels_kept, numbers

@@ -10,7 +10,7 @@ from typing import Literal
 import tyro
 
 from .. import io
-from ..batch.deformation import read_volume
+from ..batch.deformation_cases import read_volume
 from ..batch.inputs import collect_runs
 from ..deformation import apply
 from ..errors import UsageError

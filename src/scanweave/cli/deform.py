@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..batch.deformation import DeformOptions, DeformOutcome, deform_file, deform_many, paired
+from ..batch.deformation import DeformOptions, DeformOutcome, deform_file, deform_many
+from ..batch.deformation_cases import Slices, paired
 from ..batch.deformation_published import deform_published
 from ..batch.deformation_summary import summary
 from ..batch.inputs import collect_runs
@@ -170,7 +171,7 @@ def _options(command: Deform) -> DeformOptions:
     )
 
 
-def _slices(said: str | None) -> tuple[int, ...] | Literal["all"] | None:
+def _slices(said: str | None) -> Slices | None:
     if said is None:
         return None
     if said == "all":

@@ -1,0 +1,106 @@
+"""What is deformed on its own: which labels belong to which image, whole volumes and slices of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ..errors import InputError, UnsupportedError, UsageError
+from ..grid import Grid
+from ..io.published_drdm import image_of, stem
+from ..volume import Volume
+from .inputs import ReadOptions, Run, strip_dataset
+
+Slices: TypeAlias = tuple[int, ...] | Literal["all"]
+"""Numbers of slices, from 0, or all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image that is deformed on its own, and how its copies are called.
+
+    Attributes:
+        stem: What names of its files begin with.
+        image: The image, or one slice of it.
+        labels: Its maps of labels.
+        levels: Level of each copy, for DRDM; by default those of the method.
+    """
+
+    stem: str
+    image: Volume
+    labels: tuple[Volume, ...] = ()
+    levels: tuple[int, ...] | None = None
+
+
+def paired(images: Sequence[Run], labels: Sequence[Run]) -> list[tuple[Run, Sequence[Run]]]:
+    """Return each image with its labels: all are of the one image, or they are named as the images are.
+
+    Raises:
+        UsageError: Labels without image, or images without labels where others have some.
+    """
+    if len(images) == 1 or not labels:
+        return [(image, labels) for image in images]
+    named: dict[str, list[Run]] = {}
+    for label in labels:
+        named.setdefault(image_of(strip_dataset(label[0])), []).append(label)
+    pairs: list[tuple[Run, Sequence[Run]]] = [(image, named.pop(stem(strip_dataset(image[0])), [])) for image in images]
+    alone = [str(image[0]) for image, found in pairs if not found] or [str(found[0][0]) for found in named.values()]
+    if alone:
+        raise UsageError(
+            f"{alone[0]} has no partner among {len(images)} images and {len(labels)} labels",
+            remedy="name labels as their images, with or without _label, _seg, _mask or _gt at the end",
+        )
+    return pairs
+
+
+def read_volume(run: Run, reading: ReadOptions) -> Volume:
+    """Read one volume; pages and pictures are slices.
+
+    Raises:
+        UnsupportedError: A run over time was asked for.
+    """
+    if reading.as_ == "cine":
+        raise UnsupportedError("a run over time cannot be deformed", path=run[0], remedy="leave out --as cine")
+    found = replace(reading, as_="volume").read_any(run)
+    if not isinstance(found, Volume):
+        raise UnsupportedError("is a run over time, not a volume", path=run[0], remedy="give one phase of it")
+    return found
+
+
+def cases_of(name: str, image: Volume, labels: tuple[Volume, ...], slices: Slices | None) -> list[Case]:
+    """Return what of an image is deformed on its own: the whole, or some of its slices.
+
+    Raises:
+        InputError: Labels on another grid.
+        UsageError: A slice that it has not.
+    """
+    name = re.sub(r"[^\w.-]", "_", name)
+    if slices is None:
+        return [Case(name, image, labels)]
+    count = image.grid.shape[0]
+    for label in labels:
+        if label.grid.shape[0] != count:
+            raise InputError(
+                f"labels of {label.grid.shape[0]} slices do not go with an image of {count}", path=label.source.path
+            )
+    chosen = tuple(range(count)) if slices == "all" else slices
+    beyond = [k for k in chosen if not 0 <= k < count]
+    if beyond:
+        raise UsageError(
+            f"there is no slice {beyond[0]} in {count}", remedy=f"slices are counted from 0 to {count - 1}"
+        )
+    return [
+        Case(f"{name}_slice{k:03d}", slice_of(image, k), tuple(slice_of(label, k) for label in labels)) for k in chosen
+    ]
+
+
+def slice_of(volume: Volume, index: int) -> Volume:
+    """Return one slice of a volume, where it lies."""
+    affine = np.array(volume.affine)
+    affine[:3, 3] = volume.grid.to_mm([index, 0, 0])
+    grid = Grid((1, *volume.grid.shape[1:]), affine)
+    return volume.with_voxels(volume.voxels[index : index + 1], grid=grid)
