@@ -5,7 +5,11 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -198,3 +202,21 @@ def test_the_command_says_what_can_be_trained(capsys):
     assert "nothing to train is called 'tpy'" in failure(capsys, "tpy")
     assert run("toy", "--config", "toy-large") == 3
     assert "one of toy-small" in capsys.readouterr().err
+
+
+def test_a_scheduler_that_ends_all_processes_interrupts(tmp_path):
+    words = "--training.steps 100000 --training.batch 1 --training.workers 1 --training.checkpoint-every 2"
+    words += " --training.device cpu --recipe.simulation.size 64 64"
+    words += " --recipe.network.width 4 --recipe.network.heads 2 --recipe.network.depths 1 1 1 1"
+    command = [sys.executable, "-m", "scanweave", "train", "most-dsa", "--config", "most-dsa-simulated", *words.split()]
+    run = subprocess.Popen(
+        [*command, "-o", tmp_path / "run"], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("run/checkpoints/*.safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGTERM)
+    told = run.communicate(timeout=60)[1]
+    assert run.returncode == 130, told
+    assert "--resume goes on from" in told
+    assert "Traceback" not in told

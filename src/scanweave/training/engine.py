@@ -199,6 +199,12 @@ class _Training:
             with self._stop:
                 self._loop()
             files = self._export()
+        except RuntimeError as error:
+            # Schedulers tell every process to end, those that make samples too: their end shows in the midst of a step.
+            if "DataLoader worker" not in str(error) or not self._stop.asked:
+                raise
+            reason = "stopped together with the processes that make samples; --resume goes on from the last checkpoint"
+            raise Interrupted(reason) from error
         finally:
             self._networks.train({})  # nothing stays frozen
             if self._journal is not None:
