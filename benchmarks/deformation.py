@@ -44,7 +44,7 @@ SPEED = "| preset | copies | steps | seconds per copy | U, seconds | U per copy 
 
 def folder() -> Path:
     if "SCANWEAVE_SHARED" not in os.environ:
-        raise SystemExit("set SCANWEAVE_SHARED to the reference folder: the published weights and a real stack lie there")
+        raise SystemExit("set SCANWEAVE_SHARED to the folder of reference files: weights and a real stack lie there")
     return Path(os.environ["SCANWEAVE_SHARED"]) / "data" / "drdm"
 
 
