@@ -19,10 +19,11 @@ class Registry(Generic[Thing]):
         kind: What such a thing is called in messages.
         group: Entry point group: name -> a callable that takes the thing's options and returns it.
         protocol: What it must be an instance of (a runtime-checkable protocol will do).
+        has: What such a thing has, in words, for who wrote one that is none.
     """
 
-    def __init__(self, kind: str, *, group: str, protocol: type[Any]) -> None:
-        self.kind, self.group, self.protocol = kind, group, protocol
+    def __init__(self, kind: str, *, group: str, protocol: type[Any], has: str) -> None:
+        self.kind, self.group, self.protocol, self.has = kind, group, protocol, has
         self._factories: dict[str, Callable[..., Thing]] = {}
         self._weighted: set[str] = set()
 
@@ -43,6 +44,10 @@ class Registry(Generic[Thing]):
     def needs_weights(self, name: str) -> bool:
         """Whether the thing called `name` runs only on weights that the user gives."""
         return name in self._weighted
+
+    def is_built_in(self, name: str) -> bool:
+        """Whether `name` is one of ours, not one that an installed package offers."""
+        return name in self._factories
 
     def available(self) -> tuple[str, ...]:
         """Return all names, built in and offered by installed packages."""
@@ -69,10 +74,10 @@ class Registry(Generic[Thing]):
             if unknown is None:
                 raise UsageError(f"{self.kind} {name!r}: {error}") from error
             option = unknown[1].replace("_", "-")
-            raise UsageError(f"{self.kind} {name!r} has no option {option}", remedy=f"leave out {option}") from error
+            raise UsageError(f"{self.kind} {name!r} has no option {option}", remedy=f"leave out --{option}") from error
         if not isinstance(made, self.protocol):
             raise UsageError(
-                f"{self.kind} {name!r} gave a {type(made).__name__}, which is none",
+                f"{self.kind} {name!r} gave a {type(made).__name__}, which has not {self.has}",
                 remedy="repair or remove the package that registers it",
             )
         return made

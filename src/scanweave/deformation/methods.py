@@ -168,7 +168,9 @@ def lattice(grid: Grid) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return grid.shape[first:], grid.spacing[first:]
 
 
-_REGISTRY: Registry[Method] = Registry("deformation method", group=ENTRY_POINT_GROUP, protocol=Method)
+_REGISTRY: Registry[Method] = Registry(
+    "deformation method", group=ENTRY_POINT_GROUP, protocol=Method, has="name, sample, fields, apply and describe"
+)
 register, create, available = _REGISTRY.register, _REGISTRY.create, _REGISTRY.available
 needs_weights = _REGISTRY.needs_weights
 

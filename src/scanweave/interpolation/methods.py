@@ -13,17 +13,15 @@ entry point group ``scanweave.interpolation`` (name -> a callable that takes the
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..cine import Cine
-from ..errors import UsageError
+from ..registry import Registry
 
 ENTRY_POINT_GROUP = "scanweave.interpolation"
 
@@ -194,23 +192,13 @@ class Cautious(Protocol):
         """Return what to know of frames made at `times`, one sentence each."""
 
 
-_REGISTRY: dict[str, Callable[..., Method]] = {}
-_WEIGHTED: set[str] = set()
-
-
-def register(name: str, factory: Callable[..., Method], *, weights: bool = False) -> None:
-    """Make a method known as `name`; a name can be taken once.
-
-    Args:
-        name: What users call it.
-        factory: Takes the method's options and returns it.
-        weights: Whether it runs only on weights, given as its option `weights`.
-    """
-    if name in _REGISTRY:
-        raise ValueError(f"an interpolation method named {name!r} is registered already")
-    _REGISTRY[name] = factory
-    if weights:
-        _WEIGHTED.add(name)
+_METHODS: Registry[Method] = Registry(
+    "interpolation method", group=ENTRY_POINT_GROUP, protocol=Method, has="name, fit and describe"
+)
+register = _METHODS.register
+needs_weights = _METHODS.needs_weights
+available = _METHODS.available
+create = _METHODS.create
 
 
 def _optical_flow(**options: Any) -> Method:
@@ -250,68 +238,11 @@ register("super-slomo", _super_slomo, weights=True)
 DEFAULT_METHOD = "optical-flow"
 
 
-def needs_weights(name: str) -> bool:
-    """Whether the method called `name` runs only on weights that the user gives."""
-    return name in _WEIGHTED
-
-
 def runs_without_network(name: str) -> bool:
     """Whether the method called `name` is a built-in one without a network, so that it has no weights and devices."""
-    return name in _REGISTRY and name not in _WEIGHTED
+    return _METHODS.is_built_in(name) and not needs_weights(name)
 
 
 def ready() -> tuple[str, ...]:
     """Return the names of all methods that run without being given anything."""
     return tuple(name for name in available() if not needs_weights(name))
-
-
-def available() -> tuple[str, ...]:
-    """Return the names of all methods, built in and registered by installed packages."""
-    return tuple(dict.fromkeys([*_REGISTRY, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))]))
-
-
-def create(name: str | Method, **options: Any) -> Method:
-    """Return the method called `name` (a method object is returned as it is).
-
-    Raises:
-        UsageError: No such method, options that it does not have, or an installed package whose method is broken.
-    """
-    if not isinstance(name, str):
-        return name
-    factory = _REGISTRY.get(name) or _third_party(name)
-    if factory is None:
-        raise UsageError(
-            f"no interpolation method is called {name!r}", remedy=f"choose one of {', '.join(available())}"
-        )
-    try:
-        method = factory(**options)
-    except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        if unknown is None:
-            raise UsageError(f"method {name!r}: {error}") from error
-        option = unknown[1].replace("_", "-")
-        raise UsageError(f"method {name!r} has no option {option}", remedy=f"leave out --{option}") from error
-    if not isinstance(method, Method):
-        raise UsageError(
-            f"method {name!r} gave a {type(method).__name__}, which has not name, fit and describe",
-            remedy="repair or remove the package that registers it",
-        )
-    return method
-
-
-def _third_party(name: str) -> Callable[..., Method] | None:
-    """Return what an installed package registered as `name`; nothing is imported before it is asked for."""
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.name != name:
-            continue
-        try:
-            factory: Callable[..., Method] = point.load()
-        # Importing someone else's package can fail in any way.
-        except Exception as error:
-            package = point.dist.name if point.dist is not None else "an installed package"
-            raise UsageError(
-                f"method {name!r} of {package} cannot be loaded from {point.value!r}: {type(error).__name__}: {error}",
-                remedy="repair or remove that package",
-            ) from error
-        return factory
-    return None
