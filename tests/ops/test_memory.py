@@ -1,4 +1,5 @@
 import os
+import platform
 import subprocess
 import sys
 
@@ -28,11 +29,11 @@ def outcome(**environment: str) -> tuple[bool, int]:
     return kept == "True", int(faults)
 
 
-@pytest.mark.skipif(not os.confstr("CS_GNU_LIBC_VERSION"), reason="another C library")
-def test_freed_tensors_leave_their_pages_to_the_next() -> None:
+def test_freed_tensors_leave_their_pages_to_the_next_where_the_c_library_can() -> None:
     kept, faults = outcome()
-    assert kept
-    assert faults < outcome(SCANWEAVE_KEEP_MEMORY="0")[1] / 4
+    assert kept == (platform.libc_ver()[0] == "glibc")
+    if kept:
+        assert faults < outcome(SCANWEAVE_KEEP_MEMORY="0")[1] / 4
 
 
 @pytest.mark.parametrize("environment", [{"SCANWEAVE_KEEP_MEMORY": "0"}, {"MALLOC_MMAP_MAX_": "65536"}])
