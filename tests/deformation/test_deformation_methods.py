@@ -190,7 +190,7 @@ class TestRegistry:
             methods.create("elastic", level=3)
 
     def test_a_name_is_taken_once_and_must_give_a_method(self):
-        registry = methods.Registry("thing", group="scanweave.no-such-group", protocol=methods.Method)
+        registry = methods.Registry("thing", group="scanweave.no-such-group", protocol=methods.Method, has="fields")
         registry.register("one", dict)
         with pytest.raises(ValueError, match="already"):
             registry.register("one", dict)
