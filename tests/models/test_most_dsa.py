@@ -100,10 +100,11 @@ def test_head_stages(most_dsa, staged, stages, agree):
     flow, logit = out["block.0"]
     agree(flow, stages["flow"], FLOW)
     agree(logit, stages["mask_logit"], FLOW)
-    levels0, levels1 = warp_features(pair.appearance, flow, 1)
-    for level in range(4):
-        agree(levels0[level][:, ::4], stages[f"c0_{level}_every4"], FEATURE)
-        agree(levels1[level][:, ::4], stages[f"c1_{level}_every4"], FEATURE)
+    for level, features in enumerate(pair.appearance):
+        warped0, warped1 = warp_features(features, flow)
+        agree(warped0[:, ::4], stages[f"c0_{level}_every4"], FEATURE)
+        agree(warped1[:, ::4], stages[f"c1_{level}_every4"], FEATURE)
+        flow = F.avg_pool2d(flow, 2) / 2
 
 
 def test_refiner_stages(staged, stages, agree):

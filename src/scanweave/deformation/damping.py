@@ -6,6 +6,8 @@ a further motion would break it the motion is faded out around there, and given 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -60,10 +62,12 @@ def faded(broken: Tensor, reach: int) -> Tensor:
     Returns:
         ``(B, 1, *space)`` in [0, 1].
     """
-    pool, mean = (F.max_pool2d, F.avg_pool2d) if broken.ndim == 3 else (F.max_pool3d, F.avg_pool3d)
-    cells = pool(broken[:, None].float(), _CELL, ceil_mode=True)
-    cells = pool(cells, 2 * reach + 1, stride=1, padding=reach)
-    cells = mean(cells, 2 * reach + 1, stride=1, padding=reach, count_include_pad=False)
+    pool = F.max_pool2d if broken.ndim == 3 else F.max_pool3d
+    ends = [end for size in reversed(broken.shape[1:]) for end in (0, -size % _CELL)]
+    cells = pool(F.pad(broken[:, None].float(), ends), _CELL)
+    window = [2 * reach + 1] * (broken.ndim - 1)
+    cells = pool(_padded(cells, window), window, stride=1)
+    cells = _mean(cells, window)
     mode = "bilinear" if broken.ndim == 3 else "trilinear"
     grown = [size * _CELL for size in cells.shape[2:]]
     smooth = F.interpolate(cells, size=grown, mode=mode, align_corners=False)
@@ -96,13 +100,29 @@ def smoothed(field: Tensor, *, unit: float, floor: float) -> Tensor:
 
 def _averaged(field: Tensor, width: int) -> Tensor:
     """Return means over about `width` voxels along every axis, bell-shaped."""
-    mean = F.avg_pool2d if field.ndim == 4 else F.avg_pool3d
     for axis in range(field.ndim - 2):
         window = [width if index == axis else 1 for index in range(field.ndim - 2)]
-        reach = [size // 2 for size in window]
         for _ in range(3):
-            field = mean(field, window, stride=1, padding=reach, count_include_pad=False)
+            field = _mean(field, window)
     return field
+
+
+def _mean(values: Tensor, window: Sequence[int]) -> Tensor:
+    """Return means over a window of odd sides around each place; what lies beyond the edge does not count."""
+    pool = F.avg_pool2d if values.ndim == 4 else F.avg_pool3d
+    counts = _padded(torch.ones_like(values[:1, :1]), window)
+    sums, counts = (
+        pool(padded, window, stride=1, divisor_override=1) for padded in (_padded(values, window), counts)
+    )
+    return sums / counts
+
+
+def _padded(values: Tensor, window: Sequence[int]) -> Tensor:
+    """Return values with zeros around, so that a window fits everywhere.
+
+    Pooling would pad by itself, but not volumes that are smaller than its window.
+    """
+    return F.pad(values, [size // 2 for size in reversed(window) for _ in range(2)])
 
 
 def shrunk(field: Tensor, *, unit: float | tuple[float, ...] = 1.0, floor: float) -> Tensor:

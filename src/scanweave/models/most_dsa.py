@@ -183,7 +183,8 @@ class MostDsa(nn.Module):
         frame0, frame1 = each_time(pair.frame0, count), each_time(pair.frame1, count)
         residual: Tensor = self.unet(
             _like(pair.appearance[0], torch.cat((frame0, frame1, warped0, warped1, logit, flow), dim=1)),
-            *warp_features(pair.appearance, flow, count),
+            pair.appearance,
+            flow,
         )
         mask = torch.sigmoid(logit)
         return (warped0 * mask + warped1 * (1 - mask) + 2 * residual - 1).clamp(0, 1)
@@ -202,25 +203,22 @@ def _warp_frames(frame0: Tensor, frame1: Tensor, flow: Tensor, count: int) -> tu
     )
 
 
-def warp_features(appearance: Sequence[Tensor], flow: Tensor, count: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Warp every level of features by the flow at its size.
+def warp_features(features: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Warp one level of both frames' features.
 
     Args:
-        appearance: Features of :class:`Pair`.
-        flow: ``(T, 4, H, W)``, T = pairs x `count`.
-        count: Times per pair.
+        features: A level of :class:`Pair`, ``(2B, C, h, w)``.
+        flow: ``(T, 4, h, w)``, a multiple of B: each pair's times side by side.
 
     Returns:
-        Levels of frame 0 and levels of frame 1, each ``(T, ...)``.
+        Frame 0's features and frame 1's, each ``(T, C, h, w)``.
     """
-    levels0: list[Tensor] = []
-    levels1: list[Tensor] = []
-    for features in appearance:
-        features0, features1 = (each_time(half, count) for half in features.chunk(2))
-        levels0.append(_like(features, backward_warp(features0, flow[:, :2])))
-        levels1.append(_like(features, backward_warp(features1, flow[:, 2:])))
-        flow = 0.5 * F.avg_pool2d(flow, 2)  # bilinear to half the size is the mean of 2 x 2
-    return levels0, levels1
+    count = 2 * flow.shape[0] // features.shape[0]
+    features0, features1 = (each_time(half, count) for half in features.chunk(2))
+    return (
+        _like(features, backward_warp(features0, flow[:, :2])),
+        _like(features, backward_warp(features1, flow[:, 2:])),
+    )
 
 
 class Encoder(nn.Module):
@@ -389,24 +387,32 @@ class Refiner(nn.Module):
         self.up3 = _up(4 * c, c)
         self.conv = nn.Conv2d(c, 3, 3, padding=1)
 
-    def forward(self, stacked: Tensor, levels0: Sequence[Tensor], levels1: Sequence[Tensor]) -> Tensor:
+    def forward(self, stacked: Tensor, appearance: Sequence[Tensor], flow: Tensor) -> Tensor:
         """Return the residual in (0, 1), 1/2 meaning none.
 
         Args:
             stacked: Frames, warped frames, mask logit and flow, ``(T, 17, H, W)``.
-            levels0: Features of frame 0, warped, four levels.
-            levels1: Features of frame 1, alike.
+            appearance: Features of :class:`Pair`; each level is warped where it is joined, since kept to the end the
+                first alone would be a tenth of the memory.
+            flow: ``(T, 4, H, W)`` in pixels.
         """
-        s0 = self.down0(stacked, levels0[0], levels1[0])
-        s1 = self.down1(s0, levels0[1], levels1[1])
-        s2 = self.down2(s1, levels0[2], levels1[2])
-        s3 = self.down3(s2, levels0[3], levels1[3])
-        x = self.up0(s3, self.supple(levels0[3]), self.supple(levels1[3]))
+        s0 = self.down0(stacked, *warp_features(appearance[0], flow))
+        flow = _halved(flow)
+        s1 = self.down1(s0, *warp_features(appearance[1], flow))
+        flow = _halved(flow)
+        s2 = self.down2(s1, *warp_features(appearance[2], flow))
+        deep0, deep1 = warp_features(appearance[3], _halved(flow))
+        x = self.up0(self.down3(s2, deep0, deep1), self.supple(deep0), self.supple(deep1))
         x = self.up1(x, s2)
         x = self.up2(x, s1)
-        del s1, s2, s3  # what comes now is the peak of memory
+        del s1, s2  # what comes now is the peak of memory
         x = self.up3(x, s0)
         return torch.sigmoid(in_float32(self.conv, x))
+
+
+def _halved(flow: Tensor) -> Tensor:
+    """Return flow for maps of half the size."""
+    return 0.5 * F.avg_pool2d(flow, 2)  # bilinear to half the size is the mean of 2 x 2
 
 
 class Down(nn.Module):
