@@ -53,7 +53,7 @@ def damped_compose(
 
 
 def faded(broken: Tensor, reach: int) -> Tensor:
-    """Return the share of a motion that is kept: 0 within `reach` cells of broken places, rising smoothly to 1.
+    """Return the share of a motion that is kept: least at broken places, 1 from ``2 * reach + 1`` cells off.
 
     Args:
         broken: ``(B, *space)``, boolean.
@@ -111,9 +111,7 @@ def _mean(values: Tensor, window: Sequence[int]) -> Tensor:
     """Return means over a window of odd sides around each place; what lies beyond the edge does not count."""
     pool = F.avg_pool2d if values.ndim == 4 else F.avg_pool3d
     counts = _padded(torch.ones_like(values[:1, :1]), window)
-    sums, counts = (
-        pool(padded, window, stride=1, divisor_override=1) for padded in (_padded(values, window), counts)
-    )
+    sums, counts = (pool(padded, window, stride=1, divisor_override=1) for padded in (_padded(values, window), counts))
     return sums / counts
 
 
