@@ -107,7 +107,7 @@ def _averaged(field: Tensor, width: int) -> Tensor:
     return field
 
 
-def _mean(values: Tensor, window: Sequence[int]) -> Tensor:
+def _mean(values: Tensor, window: list[int]) -> Tensor:
     """Return means over a window of odd sides around each place; what lies beyond the edge does not count."""
     pool = F.avg_pool2d if values.ndim == 4 else F.avg_pool3d
     counts = _padded(torch.ones_like(values[:1, :1]), window)

@@ -6,6 +6,8 @@ comes in from beyond, nothing is lost, and the inverse is known everywhere. The 
 nodes along the longest side and brought to the voxels as a B-spline, whose Jacobian determinant is then measured at
 every voxel; a flow that would come too near folding there is drawn shorter.
 
+Slices that lie far apart move alike and within their planes (`held_axis`): the lattice has a single node across them.
+
 Source: Arsigny et al., "A log-Euclidean framework for statistics on diffeomorphisms", MICCAI 2006; the scales are
 those of DRDM (Zheng et al., Medical Image Analysis 2026): coarser ones move further, each with the same strain.
 """
@@ -26,7 +28,7 @@ from ..grid import Grid
 from ..ops.displacement import exponential, magnitude
 from .cores import each
 from .fields import Field, LatticeField, along, smallest_determinant, spline_basis
-from .methods import DeformationMethod, Params, extent, generator_of, lattice
+from .methods import DeformationMethod, Params, extent, generator_of, held_axis, lattice
 
 DEFAULT_REACH = 0.05
 """The longest displacement by default, as a share of the longest side."""
@@ -48,10 +50,13 @@ class Diffeomorphic(DeformationMethod):
         control_spacing: Millimetres between the control points of the finest noise; by default an eighth of the
             longest side. Smaller bends more.
         least: Copies' longest displacements are spread evenly from this share of the largest allowed up to it.
+        through_plane: Whether voxels move out of their slices, and slices differently; by default where slices are
+            less than three times as far apart as pixels (`held_axis`).
     """
 
     control_spacing: float | None = None
     least: float = 0.5
+    through_plane: bool | None = None
 
     name: ClassVar[str] = "diffeomorphic"
 
@@ -79,7 +84,8 @@ class Diffeomorphic(DeformationMethod):
 
     def _field(self, drawn: Params, grid: Grid) -> Field:
         space, spacing = lattice(grid)
-        velocity = random_velocity(generator_of(drawn), grid, self._cell(grid))
+        held = held_axis(grid, through_plane=self.through_plane)
+        velocity = random_velocity(generator_of(drawn), grid, self._cell(grid), held=held)
         longest = float(drawn["longest"])
         while True:
             (nodes,) = each(partial(flow_of_length, velocity, space=space, spacing=spacing), [longest])
@@ -92,15 +98,17 @@ class Diffeomorphic(DeformationMethod):
         return self.control_spacing or extent(grid) / _FINEST
 
 
-def random_velocity(generator: torch.Generator, grid: Grid, cell: float) -> Tensor:
+def random_velocity(generator: torch.Generator, grid: Grid, cell: float, *, held: int | None = None) -> Tensor:
     """Return a random velocity on the lattice, ``(nd, *lattice)``, in mm, of no particular size.
 
     Args:
         generator: Draws the noise.
         grid: Whose first and last voxels the lattice spans.
         cell: Millimetres between control points of the finest noise.
+        held: Axis that nothing moves along, and along which the velocity is the same everywhere: one node wide.
     """
     space, spacing = lattice(grid)
+    space = tuple(1 if axis == held else size for axis, size in enumerate(space))
     lengths = [(size - 1) * step for size, step in zip(space, spacing, strict=True)]
     counts = [_nodes(size, length, cell) for size, length in zip(space, lengths, strict=True)]
     total = torch.zeros(len(space), *counts)

@@ -18,7 +18,7 @@ from ..errors import UsageError
 from ..grid import Grid
 from ..ops.displacement import magnitude
 from .fields import Field, LatticeField, determinants, slabs
-from .methods import DeformationMethod, Params, extent, generator_of, lattice
+from .methods import DeformationMethod, Params, extent, generator_of, held_axis, lattice
 
 DEFAULT_REACH = 0.05
 """The longest displacement by default, as a share of the longest side."""
@@ -36,9 +36,12 @@ class Elastic(DeformationMethod):
 
     Attributes:
         control_spacing: Millimetres between control points; by default a sixth of the longest side.
+        through_plane: Whether voxels move out of their slices, and slices differently; by default where slices are
+            less than three times as far apart as pixels (`held_axis`).
     """
 
     control_spacing: float | None = None
+    through_plane: bool | None = None
 
     name: ClassVar[str] = "elastic"
 
@@ -74,9 +77,10 @@ class Elastic(DeformationMethod):
     def _field(self, drawn: Params, grid: Grid) -> Field:
         space, spacing = lattice(grid)
         cell = self.control_spacing or extent(grid) / _CELLS
+        held = held_axis(grid, through_plane=self.through_plane)
         counts = [
-            1 if size == 1 else math.ceil((size - 1) * step / cell) + 1
-            for size, step in zip(space, spacing, strict=True)
+            1 if size == 1 or axis == held else math.ceil((size - 1) * step / cell) + 1
+            for axis, (size, step) in enumerate(zip(space, spacing, strict=True))
         ]
         vectors = 2 * torch.rand(len(space), *counts, generator=generator_of(drawn)) - 1
         for axis, count in enumerate(counts):

@@ -37,6 +37,7 @@ Params: TypeAlias = dict[str, Any]
 """What was drawn for one deformation: plain JSON values that decide it, together with the method and the grid."""
 
 _SEEDS = 2**48  # whole numbers that JSON readers keep exactly
+_FAR_APART = 3.0  # spacing of slices, in that of pixels
 
 
 @runtime_checkable
@@ -166,6 +167,30 @@ def lattice(grid: Grid) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return size and spacing of a grid along the axes that are deformed: two of a grid of one slice, else three."""
     first = 1 if grid.shape[0] == 1 else 0
     return grid.shape[first:], grid.spacing[first:]
+
+
+def held_axis(grid: Grid, *, through_plane: bool | None = None) -> int | None:
+    """Return the axis (of those that are deformed) across which slices move alike and within their planes, if any.
+
+    Where slices lie far apart, what a label covers in one and what it covers in the next have little more than their
+    edges in common, and a label's voxel can only be taken from the one or the other. A motion that is smooth in
+    millimetres still shifts one slice against the next by a pixel or more: parts of a label that met are torn apart,
+    parts that only lay side by side merge, and limiting the motion through the planes does not help. Moved alike,
+    slices keep the contact that they have.
+
+    Args:
+        grid: Where the image lies.
+        through_plane: True for no such axis, False for the one with the largest spacing; by default that one where its
+            spacing is three times that of both others or more.
+
+    Source: nnU-Net (Isensee et al., Nature Methods 2021) augments such images so, above the same ratio.
+    """
+    _, spacing = lattice(grid)
+    if len(spacing) == 2 or through_plane:
+        return None
+    axis = max(range(3), key=lambda one: spacing[one])
+    others = max(step for one, step in enumerate(spacing) if one != axis)
+    return axis if through_plane is False or spacing[axis] >= _FAR_APART * others else None
 
 
 _REGISTRY: Registry[Method] = Registry(
