@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from scanweave.deformation.evaluate import components, diversity, label_change, overshoot, roughness, yardsticks
+from scanweave.deformation.checks import parts_of
+from scanweave.deformation.evaluate import diversity, label_change, overshoot, roughness, yardsticks
 
 
 def test_golden_metrics(vectors):
@@ -71,5 +72,6 @@ def test_labels_are_compared_class_by_class():
 
 
 def test_components_touch_by_faces():
-    assert components(np.eye(3, dtype=bool)) == 3
-    assert components(np.ones((2, 2, 2), bool)) == 1
+    assert parts_of(np.eye(3, dtype=np.int16) * 5) == {5: (3, 3)}
+    assert parts_of(np.ones((2, 2, 2), bool)) == {1: (8, 1)}
+    assert parts_of(np.zeros((2, 2), np.uint8)) == {}

@@ -66,7 +66,7 @@ class LabelChecks:
 
 def check_field(field: Field, spacing: Sequence[float]) -> FieldChecks:
     """Measure a field; `spacing` in mm along its axes."""
-    found = torch.cat([slab.flatten() for slab in determinants(field)]).numpy()
+    found = torch.cat([slab.flatten() for slab in determinants(field)]).cpu().numpy()
     total, largest = 0.0, 0.0
     for first, last in slabs(field.space):
         lengths = magnitude(field.slab(first, last)[None], unit=spacing)
@@ -94,19 +94,30 @@ def check_labels(before: Volume, after: Volume) -> tuple[LabelChecks, ...]:
 
 def components(volume: Volume) -> dict[int, tuple[int, int]]:
     """Return voxels and connected parts of each label but 0, by label; channels are maps of their own."""
-    from scipy import ndimage
-
     maps: NDArray[Any] = volume.voxels[..., None] if volume.channels is None else volume.voxels
     found: dict[int, tuple[int, int]] = {}
     for channel in range(maps.shape[3]):
-        one = maps[..., channel]
-        for label in np.unique(one):
-            if label == 0:
-                continue
-            mask = one == label
-            box = ndimage.find_objects(mask.astype(np.uint8))[0]
-            size, parts = found.get(int(label), (0, 0))
-            found[int(label)] = (size + int(mask.sum()), parts + int(ndimage.label(mask[box])[1]))
+        for label, (voxels, parts) in parts_of(maps[..., channel]).items():
+            size, count = found.get(label, (0, 0))
+            found[label] = (size + voxels, count + parts)
+    return found
+
+
+def parts_of(labels: NDArray[Any]) -> dict[int, tuple[int, int]]:
+    """Return voxels and connected parts of each label but 0 of one map, in the order of labels.
+
+    Args:
+        labels: ``space``, whole numbers.
+    """
+    from scipy import ndimage
+
+    found: dict[int, tuple[int, int]] = {}
+    for label in np.unique(labels):
+        if label == 0:
+            continue
+        mask = labels == label
+        box = ndimage.find_objects(mask.astype(np.uint8))[0]
+        found[int(label)] = (int(mask.sum()), int(ndimage.label(mask[box])[1]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Yardsticks of deformation fields and of what they make of labels.
+"""Yardsticks of many deformations of one image, and of what they make of labels: `checks`, put together.
 
 Fields are ``(n, nd, *space)`` in voxels, n deformations of one image.
 """
@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..ops.displacement import folded, magnitude
+from ..ops.displacement import folded
+from .checks import Spread, check_field, parts_of
+from .fields import DenseField
 
 _BODY = 0.1
 
@@ -48,25 +50,31 @@ def yardsticks(fields: Tensor, image: Tensor | None = None) -> Yardsticks:
         fields: ``(n, nd, *space)``.
         image: The image ``space`` in [0, 1]; the body is where it is above 0.1.
     """
-    folds, lengths = folded(fields), magnitude(fields)
-    inside = torch.zeros(fields.shape[2:], dtype=torch.bool, device=fields.device) if image is None else image > _BODY
-    mean = lengths.flatten(1).mean(1)
+    found = [check_field(DenseField(field), (1.0,) * len(field)) for field in fields]
+    mean = torch.tensor([one.mean_mm for one in found])
     return Yardsticks(
-        folded=folds.flatten(1).double().mean(1),
-        folded_inside=folds[:, inside].double().mean(1),
+        folded=torch.tensor([one.folded for one in found], dtype=torch.float64),
+        folded_inside=_folded_inside(fields, image),
         mean=mean,
-        largest=lengths.flatten(1).amax(1),
+        largest=torch.tensor([one.largest_mm for one in found]),
         mean_share=mean / max(fields.shape[2:]),
         roughness=roughness(fields),
         diversity=diversity(fields),
     )
 
 
+def _folded_inside(fields: Tensor, image: Tensor | None) -> Tensor:
+    if image is None:
+        return torch.full((len(fields),), torch.nan, dtype=torch.float64)
+    return folded(fields)[:, image > _BODY].double().mean(1).cpu()
+
+
 def diversity(fields: Tensor) -> float:
-    """Return the mean over voxels of ``sqrt(trace(sample covariance))`` of the displacements; NaN of a single field."""
-    if len(fields) < 2:
-        return float("nan")
-    return float(fields.double().var(dim=0, correction=1).sum(0).sqrt().mean())
+    """Return how much fields differ (`Spread`), in voxels; NaN of a single one."""
+    spread = Spread()
+    for field in fields:
+        spread.add(DenseField(field))
+    return spread.mm((1.0,) * fields.shape[1]) if spread.count > 1 else float("nan")
 
 
 def roughness(fields: Tensor) -> Tensor:
@@ -113,18 +121,10 @@ def label_change(before: NDArray[np.integer], after: NDArray[np.integer]) -> Lab
         before: ``space``.
         after: Of the same shape.
     """
-    classes = [int(value) for value in np.unique(before) if value]
-    sizes = {value: np.count_nonzero(before == value) for value in classes}
+    known, found = parts_of(before), parts_of(after)
     return LabelChange(
-        ratios={value: np.count_nonzero(after == value) / sizes[value] for value in classes},
-        before={value: components(before == value) for value in classes},
-        after={value: components(after == value) for value in classes},
-        foreign=tuple(int(value) for value in np.setdiff1d(after, before) if value),
+        ratios={label: found.get(label, (0, 0))[0] / voxels for label, (voxels, _) in known.items()},
+        before={label: parts for label, (_, parts) in known.items()},
+        after={label: found.get(label, (0, 0))[1] for label in known},
+        foreign=tuple(sorted(set(found) - set(known))),
     )
-
-
-def components(mask: NDArray[np.bool_]) -> int:
-    """Return the connected components of a mask; voxels that share a face are connected."""
-    from scipy.ndimage import label
-
-    return int(label(mask)[1])
