@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from scanweave.deformation.data import DataConfig, DiffusedSamples, FolderImages, open_images
+from scanweave.deformation.data import DataConfig, DiffusedSamples, FolderImages, data_sha256, open_images
+from scanweave.deformation.simulated import SimulatedImages, SimulationConfig
 from scanweave.errors import InputError, ScanweaveError, UsageError
 
 
@@ -42,6 +44,19 @@ def test_every_slice_or_every_volume_is_an_image(tmp_path):
     volumes, _ = opened(tmp_path, ndims=3, held_out=0)
     assert len(volumes) == 3
     assert volumes.make({"file": "more.npy", "image": 0}).shape == (1, 16, 16, 16)
+
+
+def test_files_are_told_by_their_bytes_whatever_their_names(tmp_path):
+    def told(folder: str, seeds: tuple[int, ...]) -> str | None:
+        for number, seed in enumerate(seeds):
+            save_nifti(tmp_path / folder / f"{folder}{number}.nii", seed=seed)
+        return data_sha256(DiffusedSamples(opened(tmp_path / folder, held_out=0)[0], (0, 79)))
+
+    assert told("one", (0, 1)) == told("other", (1, 0)) != told("third", (0, 2))
+    files = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in (tmp_path / "one").iterdir())
+    assert told("one", (0, 1)) == hashlib.sha256("".join(f"{one}\n" for one in files).encode()).hexdigest()
+    assert data_sha256(DiffusedSamples(SimulatedImages(SimulationConfig(side=16), 4, 2), (0, 79))) is None
+    assert data_sha256(None) is None
 
 
 def test_slices_at_either_end_can_be_left_out(tmp_path):

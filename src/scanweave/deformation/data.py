@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,6 +24,7 @@ from ..io.folders import list_folder
 from ..io.kinds import IMAGES, kind_of
 from ..io.published_drdm import DrdmFolder, published_volume
 from ..ops.displacement import FieldPadding
+from ..plan import fingerprint
 from ..training.patients import SPLITS, PatientFrom, Split, read_table, refuse_two_splits, split_patients, tell
 from ..volume import Volume
 from .preparation import prepared, prepared_as_published
@@ -182,6 +185,15 @@ class FolderImages:
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """SHA-256 of each file, in the order of `files`.
+
+        Raises:
+            InputError: One is gone.
+        """
+        return tuple(fingerprint(file.path).sha256 for file in self.files)
+
     def draw(self, index: int, *, generator: np.random.Generator) -> dict[str, Any]:
         """Return which file and image `index` is; nothing is random about it."""
         place = bisect_right(self._ends, index)
@@ -222,6 +234,21 @@ class FolderImages:
             as_is = ("resize" if self._ndims == 2 else "process") in str(path.parent)
             return prepared_as_published(volume, ndims=self._ndims, side=config.side, as_is=as_is)
         return prepared(volume, ndims=self._ndims, side=config.side, window=config.window, padding=config.padding)
+
+
+def data_sha256(samples: object) -> str | None:
+    """Return a hash of the files that samples are made of, whatever their names and order; None if they have none.
+
+    It is the SHA-256 of the files' own hexadecimal ones, sorted, each on a line: it tells any change of the data, and
+    nothing of patients.
+
+    Raises:
+        InputError: A file is gone.
+    """
+    if not isinstance(samples, DiffusedSamples) or not isinstance(samples.images, FolderImages):
+        return None
+    lines = "".join(f"{found}\n" for found in sorted(samples.images.hashes))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def open_images(config: DataConfig, *, ndims: int, channels: int) -> tuple[FolderImages, FolderImages | None]:

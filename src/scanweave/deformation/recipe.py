@@ -23,7 +23,7 @@ from ..training.samples import Samples
 from ..training.schedules import Rate
 from .augmentation import AugmentationConfig, augmented
 from .config import DiffusionConfig, RecoveryConfig, SamplingConfig
-from .data import DataConfig, DiffusedSamples, ImageSource, open_images
+from .data import DataConfig, DiffusedSamples, ImageSource, data_sha256, open_images
 from .diffusion import draw_noise, joined, random_field
 from .evaluate import yardsticks
 from .losses import Losses, angle_loss, drdm_losses
@@ -278,8 +278,8 @@ class DrdmRecipe(NetworkRecipe):
         return options
 
     def describe(self) -> Mapping[str, Any]:
-        """Return where the weights started, and how many images they are trained on."""
-        return {**super().describe(), "images": len(self._samples)}
+        """Return where the weights started, how many images they are trained on, and the hash of their files."""
+        return {**super().describe(), "images": len(self._samples), "data_sha256": data_sha256(self._samples)}
 
     def _by_band(self, judged: Judged, levels: Tensor) -> dict[str, float]:
         """Return the mean angle of each band of levels; NaN where the batch has none of it."""
