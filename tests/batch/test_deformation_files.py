@@ -285,15 +285,33 @@ def test_the_published_folders_are_filled_under_the_published_names(published):
     assert stems == {
         f"Patient0007_Slice{e:06d}_{kind}.nii.gz"
         for e in range(2)
-        for kind in ("ORG_NA", "AugImg0000_NoiseStep0048", "AugImg0001_NoiseStep0052")
+        for kind in ("ORG_NA", *(f"{one}Img000{n}_NoiseStep00{48 + 4 * n}" for one in ("Aug", "Noise") for n in (0, 1)))
     }
     assert {path.name for path in (made / "msk").iterdir()} == {f"{name[:-7]}_GT.nii.gz" for name in stems}
     assert len(list((made / "ddf").iterdir())) == 4
     image = scanweave.read(made / "img/Patient0007_Slice000001_AugImg0000_NoiseStep0048.nii.gz", as_="volume")
     assert image.dtype == np.float32 and image.shape == (1, 16, 24)
+    noised = scanweave.read(made / "img/Patient0007_Slice000001_NoiseImg0000_NoiseStep0048.nii.gz", as_="volume")
+    assert np.abs(noised.voxels - image.voxels).max() > 1
     mask = scanweave.read(made / "msk/Patient0007_Slice000001_ORG_NA_GT.nii.gz", as_="volume")
     _, label = ball((2, 16, 24))
     np.testing.assert_array_equal(labels_of_mask(mask).voxels[0] != 0, (label.voxels[1] > 0) & (label.voxels[1] < 5))
+
+
+def test_what_is_only_diffused_is_what_a_network_that_undoes_nothing_leaves(published, drdm):
+    still = drdm(0.0, ndims=2)
+    weights.export_published("drdm", still, published / "models/cmr_recresacnet/000000_cmr_recresacnet.pth")
+    config = published / "Config/config_cmr.yaml"
+    config.write_text(config.read_text().replace("aug_coe: 2", "aug_coe: 1"))
+    done = deform_published(config, options=_QUICK)
+    for entry in done.manifest.copies:
+        for kind, diffused in (("image", "diffused"), ("label", "diffused_label")):
+            made, before = (done.output / entry.files[one].name for one in (kind, diffused))
+            assert before.name == made.name.replace("AugImg", "NoiseImg") and before.parent == made.parent
+            one, other = (scanweave.read(file, as_="volume").voxels for file in (made, before))
+            np.testing.assert_allclose(one, other, atol=1e-3)
+    again = deform_published(config, options=_QUICK, resume=True)
+    assert "left as it is" in again.notes[-1]
 
 
 def test_published_options_that_do_not_fit_what_is_there_are_named(published):

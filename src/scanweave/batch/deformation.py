@@ -114,6 +114,10 @@ class Layout:
         """Return what of the image itself is written beside its copies, by name."""
         return {}
 
+    def beside(self, case: Case, copy: Deformed, number: int) -> dict[str, tuple[str, Volume]]:
+        """Return what else is written with a copy: name and content by its kind in the manifest."""
+        return {}
+
 
 def deform_file(
     run: Run,
@@ -300,6 +304,8 @@ def _written(copy: Deformed, case: Case, number: int, layout: Layout) -> CopyEnt
         key = f"label{which + 1 if which else ''}"
         keep(key, layout.name(case, number, "label", which), layout.label(label))
     keep("field", layout.name(case, number, "field"), copy.displacement)
+    for kind, (name, volume) in layout.beside(case, copy, number).items():
+        keep(kind, name, volume)
     return CopyEntry(
         stem=case.stem,
         copy=number,

@@ -35,7 +35,7 @@ class CopyEntry(_Model):
     stem: str = Field(description="Name of the image, or of its slice")
     copy_: int = Field(alias="copy", description="Number of the copy, from 0")
     params: dict[str, Any] = Field(description="What was drawn: with the plan's method it makes the same copy again")
-    files: dict[str, MadeFile] = Field(description="By kind: image, label (label2, ...), field")
+    files: dict[str, MadeFile] = Field(description="By kind: image, label (label2, ...), field; diffused, ...")
     checks: dict[str, Any] = Field(description="What was measured of the field (FieldChecks)")
     label_checks: tuple[tuple[dict[str, Any], ...], ...] = Field(description="Of each map, of each label (LabelChecks)")
 

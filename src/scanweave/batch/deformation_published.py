@@ -1,7 +1,8 @@
 """What ``DRDM_augment.py`` does, in its folders, under its names: one configuration in, ``Data/Aug_data`` out.
 
-Its files hold what theirs do: float32 images and masks of one channel per class, without place. Fields, which it never
-wrote, are ours: in mm, on the grid of the source.
+Its files hold what theirs do: float32 images and masks of one channel per class, without place; beside each copy, image
+and mask as they are before the recovery, only diffused. Fields, which it never wrote, are ours: in mm, on the grid of
+the source.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from ..deformation import Deformed
+from ..deformation.learned import DrdmMethod
+from ..deformation.volumes import pull_volumes, unit_image
 from ..errors import InputError
 from ..interpolation.api import Progress
 from ..io.published_drdm import (
@@ -38,19 +42,27 @@ class PublishedLayout(Layout):
         root: The folder that holds ``Data``.
         options: What the configuration says.
         names: Patient and number of each case, by its stem.
+        method: Makes the copies.
+        how: How they are made.
     """
 
-    def __init__(self, root: Path, options: DrdmOptions, names: dict[str, MadeName]) -> None:
+    def __init__(
+        self, root: Path, options: DrdmOptions, names: dict[str, MadeName], *, method: DrdmMethod, how: DeformOptions
+    ) -> None:
         paths = (options.aug_img_savepath, options.aug_msk_savepath, options.aug_ddf_savepath)
         common = Path(os.path.commonpath(paths)) if len(set(paths)) > 1 else Path(paths[0]).parent
         super().__init__(root / common)
         image, label, field = (Path(path).relative_to(common).as_posix() for path in paths)
         self._folders: dict[Kind, str] = {"image": image, "label": label, "field": field}
-        self._names = names
+        self._names, self._method, self._how = names, method, how
 
     def name(self, case: Case, copy: int, kind: Kind, number: int = 0) -> str:
         """Return the name of a file below the root."""
-        made = replace(self._names[case.stem], copy=copy, level=(case.levels or ())[copy], label=kind == "label")
+        return self._named(case, copy, kind)
+
+    def _named(self, case: Case, copy: int, kind: Kind, *, noised: bool = False) -> str:
+        made = self._names[case.stem]
+        made = replace(made, copy=copy, level=(case.levels or ())[copy], label=kind == "label", noised=noised)
         return f"{self._folders[kind]}/{made.file}"
 
     def image(self, volume: Volume) -> Volume:
@@ -68,6 +80,16 @@ class PublishedLayout(Layout):
         for label in case.labels:
             found[f"{self._folders['label']}/{replace(plain_name, label=True).file}"] = self.label(label)
         return found
+
+    def beside(self, case: Case, copy: Deformed, number: int) -> dict[str, tuple[str, Volume]]:
+        """Return image and labels as the random field deforms them that the network began with."""
+        (field,) = self._method.diffused([copy.params], case.image.grid, unit_image(case.image))
+        how = self._how
+        (image,), (label,) = pull_volumes(field, [case.image], case.labels, rule=how.label_rule, beyond=how.beyond)
+        return {
+            "diffused": (self._named(case, number, "image", noised=True), self.image(image)),
+            "diffused_label": (self._named(case, number, "label", noised=True), self.label(label)),
+        }
 
 
 def deform_published(
@@ -103,7 +125,7 @@ def deform_published(
             raise InputError("does not exist", path=weights, remedy="give the weights with --weights")
         options = replace(options, options=(*options.options, ("weights", str(weights))))
     options = replace(options, method="drdm", n=found.aug_coe)
-    method = options.made()
+    method = cast(DrdmMethod, options.made())
     cases, names = _cases(targets, found, reading)
     files = [config, *(path for pair in targets for path in pair)]
     plan = Plan(
@@ -114,7 +136,7 @@ def deform_published(
         seed=options.seed,
     )
     place = folder.root if root is None else root
-    layout = PublishedLayout(place, found, names)
+    layout = PublishedLayout(place, found, names, method=method, how=options)
     how: dict[str, Any] = {"method": method, "options": options, "plan": plan, "inputs": files}
     done = make_copies(cases, layout, **how, overwrite=overwrite, resume=resume, progress=progress)
     return DeformOutcome(str(config), layout.root, done, notes=done.notes)

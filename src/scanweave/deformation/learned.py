@@ -24,7 +24,7 @@ from .damping import shrunk
 from .diffusion import Noise, joined
 from .fields import DenseField, Field
 from .methods import DeformationMethod, Params, generator_of, lattice
-from .sampling import draw, sample
+from .sampling import Deformations, draw, sample
 
 Weights: TypeAlias = str | os.PathLike[str] | Drdm
 """A file of weights, the name of one in the user's folder, or a network with weights."""
@@ -102,12 +102,20 @@ class DrdmMethod(DeformationMethod):
         """
         if image is None:
             raise UsageError("drdm deforms by what the image shows, and none was given", remedy="give the image")
+        made = self._sampled(self.network, params, grid, image)
+        return [DenseField(self._shortened(field, made.spacing)) for field in made.fields.cpu()]
+
+    def diffused(self, params: Sequence[Params], grid: Grid, image: Tensor) -> list[Field]:
+        """Return the random fields that those of what was drawn are recovered from, whatever their length."""
+        return [DenseField(field) for field in self._sampled(None, params, grid, image).fields.cpu()]
+
+    def _sampled(self, network: Drdm | None, params: Sequence[Params], grid: Grid, image: Tensor) -> Deformations:
         space, spacing = lattice(grid)
         noise = joined([draw(len(space), 1, config=self.config, generator=generator_of(drawn)) for drawn in params])
         stronger = Noise(*(tuple(self.strength * scale for scale in part) for part in noise))
         levels = [int(drawn["level"]) for drawn in params]
-        made = sample(
-            self.network,
+        return sample(
+            network,
             image.to(self.device),
             levels,
             noise=stronger,
@@ -115,7 +123,6 @@ class DrdmMethod(DeformationMethod):
             side=self.side,
             config=self.config,
         )
-        return [DenseField(self._shortened(field, spacing)) for field in made.fields.cpu()]
 
     def _shortened(self, field: Tensor, spacing: Sequence[float]) -> Tensor:
         """Return a field that is nowhere longer than allowed, and does not fold if it did not before."""
