@@ -20,6 +20,7 @@ from scanweave.interpolation.augmentation import augmented
 from scanweave.interpolation.config import NetworkOptions
 from scanweave.interpolation.methods import Made, available, create, needs_weights, ready
 from scanweave.interpolation.networks import MostDsaMethod, SuperSlomoMethod
+from scanweave.ops.warp import pointed_at
 from scanweave.trust.report import leave_one_out
 from scanweave.trust.verdict import judge
 
@@ -223,6 +224,17 @@ def test_tiles_give_the_numbers_of_the_whole(small_dsa):
     expected, result = made(whole, cine, [0.5]), made(tiled, cine, [0.5])
     assert isinstance(tiled.network.unet, Tiled)
     torch.testing.assert_close(result.frames, expected.frames, atol=1e-5, rtol=0)
+
+
+def test_tiles_find_features_wherever_the_motion_points(small_dsa):
+    refiner = small_dsa.unet
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        appearance = small_dsa.encode(*torch.rand(2, 1, 3, 64, 208, generator=generator)).appearance
+        stacked, flow = (torch.rand(1, count, 64, 208, generator=generator) for count in (17, 4))
+        places = pointed_at(flow + torch.tensor([150.0, -20, -130, 40]).view(1, 4, 1, 1))  # far out of any tile
+        tiled = Tiled(refiner, tile=64, margin=64, multiple=16)(stacked, appearance, places)
+        torch.testing.assert_close(tiled, refiner(stacked, appearance, places), atol=1e-5, rtol=0)
 
 
 def test_tiles_of_super_slomo(slow):

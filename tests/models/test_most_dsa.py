@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from scanweave.errors import UsageError
 from scanweave.models import MostDsa, MostDsaConfig, create
 from scanweave.models.lambda_layer import LambdaLayer
-from scanweave.models.most_dsa import InteractionBlock, warp_features
+from scanweave.models.most_dsa import InteractionBlock, halved, warp_features
 from scanweave.ops import backward_warp
+from scanweave.ops.warp import pointed_at
 
 FLOW, IMAGE, FEATURE, LAMBDA = 5e-5, 1e-5, 5e-5, 2e-5
 
@@ -100,11 +101,12 @@ def test_head_stages(most_dsa, staged, stages, agree):
     flow, logit = out["block.0"]
     agree(flow, stages["flow"], FLOW)
     agree(logit, stages["mask_logit"], FLOW)
+    places = pointed_at(flow)
     for level, features in enumerate(pair.appearance):
-        warped0, warped1 = warp_features(features, flow)
+        warped0, warped1 = warp_features(features, places)
         agree(warped0[:, ::4], stages[f"c0_{level}_every4"], FEATURE)
         agree(warped1[:, ::4], stages[f"c1_{level}_every4"], FEATURE)
-        flow = F.avg_pool2d(flow, 2) / 2
+        places = halved(places)
 
 
 def test_refiner_stages(staged, stages, agree):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -70,7 +69,8 @@ class Tiled(nn.Module):
     """A U-Net that takes large frames in tiles, each seen as far around as the U-Net looks: the same numbers.
 
     Args:
-        part: From a map, and lists of smaller ones, to one map of the first's size.
+        part: From maps of one size, and lists of maps that it looks up at places of the whole frame, to one map of the
+            first's size.
         tile: Side of what one tile contributes; ``auto`` tiles only frames of more than `LARGEST_WHOLE` pixels.
         margin: How far around a tile is looked.
         multiple: What sides and places of tiles must be multiples of.
@@ -80,23 +80,20 @@ class Tiled(nn.Module):
         super().__init__()
         self.part, self.tile, self.margin, self.multiple = part, tile, margin, multiple
 
-    def forward(self, first: Tensor, *groups: Sequence[Tensor]) -> Tensor:
-        """Run the U-Net on ``(B, C, H, W)`` and lists of maps at fractions of that size."""
+    def forward(self, first: Tensor, *others: Tensor | Sequence[Tensor]) -> Tensor:
+        """Run the U-Net on ``(B, C, H, W)``, maps of that size, which are cut, and lists, which are not."""
         rows, columns = first.shape[-2:]
         core = self.tile if self.tile != "auto" else AUTO_CORE if rows * columns > LARGEST_WHOLE else 0
         if core == 0 or max(rows, columns) <= core:
-            out: Tensor = self.part(first, *groups)
+            out: Tensor = self.part(first, *others)
             return out
-        maps = [first, *(item for group in groups for item in group)]
-        ends = [1]
-        for group in groups:
-            ends.append(ends[-1] + len(group))
 
         def run(*seen: Tensor) -> Tensor:
-            lists = [list(seen[start:end]) for start, end in pairwise(ends)]
-            part: Tensor = self.part(seen[0], *lists)
+            cut = iter(seen[1:])
+            part: Tensor = self.part(seen[0], *(next(cut) if isinstance(item, Tensor) else item for item in others))
             return part
 
+        maps = [first, *(item for item in others if isinstance(item, Tensor))]
         return in_tiles(run, maps, core=core, margin=self.margin, multiple=self.multiple)
 
 

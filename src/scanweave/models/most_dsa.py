@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..ops.warp import backward_warp
+from ..ops.warp import backward_warp, pointed_at, sample_at
 from .frames import by_pair, check_pair, each_time, in_float32, times_of_pairs
 from .lambda_layer import LambdaLayer, to_map, to_tokens
 
@@ -184,7 +184,7 @@ class MostDsa(nn.Module):
         residual: Tensor = self.unet(
             _like(pair.appearance[0], torch.cat((frame0, frame1, warped0, warped1, logit, flow), dim=1)),
             pair.appearance,
-            flow,
+            pointed_at(flow),
         )
         mask = torch.sigmoid(logit)
         return (warped0 * mask + warped1 * (1 - mask) + 2 * residual - 1).clamp(0, 1)
@@ -203,21 +203,22 @@ def _warp_frames(frame0: Tensor, frame1: Tensor, flow: Tensor, count: int) -> tu
     )
 
 
-def warp_features(features: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+def warp_features(features: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
     """Warp one level of both frames' features.
 
     Args:
         features: A level of :class:`Pair`, ``(2B, C, h, w)``.
-        flow: ``(T, 4, h, w)``, a multiple of B: each pair's times side by side.
+        places: Where the flows point, in pixels of the level, ``(T, 4, ...)``; T is a multiple of B: each pair's times
+            side by side. Those of one tile do too.
 
     Returns:
-        Frame 0's features and frame 1's, each ``(T, C, h, w)``.
+        Frame 0's features and frame 1's, each ``(T, C, ...)``.
     """
-    count = 2 * flow.shape[0] // features.shape[0]
+    count = 2 * places.shape[0] // features.shape[0]
     features0, features1 = (each_time(half, count) for half in features.chunk(2))
     return (
-        _like(features, backward_warp(features0, flow[:, :2])),
-        _like(features, backward_warp(features1, flow[:, 2:])),
+        _like(features, sample_at(features0, places[:, :2])),
+        _like(features, sample_at(features1, places[:, 2:])),
     )
 
 
@@ -387,21 +388,22 @@ class Refiner(nn.Module):
         self.up3 = _up(4 * c, c)
         self.conv = nn.Conv2d(c, 3, 3, padding=1)
 
-    def forward(self, stacked: Tensor, appearance: Sequence[Tensor], flow: Tensor) -> Tensor:
+    def forward(self, stacked: Tensor, appearance: Sequence[Tensor], places: Tensor) -> Tensor:
         """Return the residual in (0, 1), 1/2 meaning none.
 
         Args:
             stacked: Frames, warped frames, mask logit and flow, ``(T, 17, H, W)``.
             appearance: Features of :class:`Pair`; each level is warped where it is joined, since kept to the end the
                 first alone would be a tenth of the memory.
-            flow: ``(T, 4, H, W)`` in pixels.
+            places: Where the flows point, ``(T, 4, H, W)`` in pixels of the whole frame. `stacked` may be a tile: its
+                places still lead to features outside it.
         """
-        s0 = self.down0(stacked, *warp_features(appearance[0], flow))
-        flow = _halved(flow)
-        s1 = self.down1(s0, *warp_features(appearance[1], flow))
-        flow = _halved(flow)
-        s2 = self.down2(s1, *warp_features(appearance[2], flow))
-        deep0, deep1 = warp_features(appearance[3], _halved(flow))
+        s0 = self.down0(stacked, *warp_features(appearance[0], places))
+        places = halved(places)
+        s1 = self.down1(s0, *warp_features(appearance[1], places))
+        places = halved(places)
+        s2 = self.down2(s1, *warp_features(appearance[2], places))
+        deep0, deep1 = warp_features(appearance[3], halved(places))
         x = self.up0(self.down3(s2, deep0, deep1), self.supple(deep0), self.supple(deep1))
         x = self.up1(x, s2)
         x = self.up2(x, s1)
@@ -410,9 +412,9 @@ class Refiner(nn.Module):
         return torch.sigmoid(in_float32(self.conv, x))
 
 
-def _halved(flow: Tensor) -> Tensor:
-    """Return flow for maps of half the size."""
-    return 0.5 * F.avg_pool2d(flow, 2)  # bilinear to half the size is the mean of 2 x 2
+def halved(places: Tensor) -> Tensor:
+    """Return places for maps of half the size, in their pixels, whose centres lie between two of the larger ones."""
+    return 0.5 * F.avg_pool2d(places, 2) - 0.25  # bilinear to half the size is the mean of 2 x 2
 
 
 class Down(nn.Module):

@@ -49,13 +49,51 @@ def backward_warp(
     """
     if image.ndim != 4 or flow.shape != (image.shape[0], 2, *image.shape[2:]):
         raise ValueError(f"an image {tuple(image.shape)} cannot be warped by a flow {tuple(flow.shape)}")
+    dtype = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
+    return sample_at(image, pointed_at(flow.to(dtype)), convention=convention, padding=padding)
+
+
+def pointed_at(flow: Tensor) -> Tensor:
+    """Return the places that flows point at: channels of `flow` plus, by turns, the column and the row they stand at.
+
+    Args:
+        flow: ``(B, 2 n, H, W)`` in pixels: n flows, columns before rows.
+
+    Returns:
+        ``(B, 2 n, H, W)`` in pixels, in float32 at least.
+    """
+    dtype = torch.promote_types(flow.dtype, torch.float32)
+    rows, columns = (torch.arange(side, dtype=dtype, device=flow.device) for side in flow.shape[2:])
+    here = torch.stack((columns.expand(flow.shape[2:]), rows[:, None].expand(flow.shape[2:])))
+    return flow + here.repeat(flow.shape[1] // 2, 1, 1)
+
+
+def sample_at(
+    image: Tensor,
+    places: Tensor,
+    *,
+    convention: WarpConvention = "exact",
+    padding: WarpPadding = "border",
+) -> Tensor:
+    """Sample ``image`` bilinearly at places that :func:`pointed_at` gave, all of them or those of one tile.
+
+    Args:
+        image: ``(B, C, H, W)``, floating.
+        places: ``(B, 2, h, w)`` in pixels of `image`, columns before rows, of any size.
+        convention: As of :func:`backward_warp`.
+        padding: As of :func:`backward_warp`.
+
+    Returns:
+        ``(B, C, h, w)`` in the dtype of `image`.
+
+    Raises:
+        ValueError: An unknown convention or padding.
+    """
     if padding not in ("zeros", "border"):
         raise ValueError(f"padding {padding!r} is neither 'zeros' nor 'border'")
-    dtype = torch.promote_types(torch.promote_types(image.dtype, flow.dtype), torch.float32)
+    dtype = torch.promote_types(torch.promote_types(image.dtype, places.dtype), torch.float32)
     height, width = image.shape[2:]
-    moved = flow.to(dtype)
-    columns = moved[:, 0] + torch.arange(width, dtype=dtype, device=image.device)
-    rows = moved[:, 1] + torch.arange(height, dtype=dtype, device=image.device)[:, None]
+    columns, rows = places.to(dtype).unbind(1)
     grid = torch.stack((_normalised(columns, width, convention), _normalised(rows, height, convention)), dim=-1)
     if torch.is_grad_enabled() and padding == "border":
         # a flow that diverged: PyTorch's gradient on the CPU would read far outside the image, and end the process
