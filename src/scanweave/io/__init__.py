@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from ..cine import Cine
+from ..cine import Cine, Derivation
 from ..displacement import Displacement
 from ..errors import InputError, UnsupportedError, UsageError
 from ..volume import Volume
@@ -154,6 +154,7 @@ def write(
     path: Like,
     *,
     like: Any = None,
+    derivation: Derivation | None = None,
     overwrite: bool = False,
     playback_fps: float | None = None,
     single_frames: bool = False,
@@ -166,9 +167,11 @@ def write(
     Args:
         item: What to write. The options below `overwrite` are for runs.
         path: Where; the suffix picks the format (`SUFFIXES` of runs, `VOLUME_SUFFIXES` of volumes, ``.nii.gz`` of
-            fields), none means a folder of PNGs, ``file.h5:/dataset`` names the dataset.
-        like: For DICOM: the header to derive from, instead of the run's own source. For NIfTI: a volume, or the name
-            of one, whose header fields are kept.
+            fields), none means a folder: of PNGs, or of a volume's DICOM series. ``file.h5:/dataset`` names the
+            dataset.
+        like: For DICOM: the header to derive from, instead of the run's own source; a volume, or the name of one, for
+            a volume that has none. For NIfTI: a volume, or the name of one, whose header fields are kept.
+        derivation: For a volume as DICOM: how voxels were made. Runs have their own.
         overwrite: Replace an existing output. An input is never replaced.
         playback_fps: Frames per second at which a video, or a DICOM viewer, shows it.
         single_frames: For DICOM: a folder with one file per frame.
@@ -187,7 +190,7 @@ def write(
     if isinstance(item, Displacement):
         return write_field(item, target, overwrite=overwrite)
     if isinstance(item, Volume):
-        return write_volume(item, target, dataset=dataset, like=like, overwrite=overwrite)
+        return write_volume(item, target, dataset=dataset, like=like, derivation=derivation, overwrite=overwrite)
     kind = "dicom" if single_frames else _run_kind(target)
     if playback_fps is not None and not (math.isfinite(playback_fps) and playback_fps > 0):
         raise UsageError(f"a playback rate of {playback_fps} frames per second", remedy="give a rate above 0")

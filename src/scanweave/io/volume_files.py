@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ..cine import Derivation
 from ..displacement import Displacement
-from ..errors import InputError, UnsupportedError, UsageError
+from ..errors import InputError, UsageError
 from ..volume import Volume
 from .files import atomic_output, check_output
 from .kinds import kind_of, require_known
@@ -20,8 +21,10 @@ VOLUME_SUFFIXES: dict[str, str] = {
     ".npz": "npz",
     ".h5": "hdf5",
     ".hdf5": "hdf5",
+    ".dcm": "dicom",
+    ".dicom": "dicom",
 }
-"""What each suffix of a volume is written as; all are one file."""
+"""What each suffix of a volume is written as; no suffix is a folder, a DICOM series."""
 
 
 def write_volume(
@@ -30,24 +33,28 @@ def write_volume(
     *,
     dataset: str | None = None,
     like: Volume | str | os.PathLike[str] | None = None,
+    derivation: Derivation | None = None,
     overwrite: bool = False,
 ) -> tuple[str, ...]:
     """Write a volume as it is stored; the output is whole or absent.
 
     Args:
         volume: The volume.
-        path: Where; the suffix picks the format.
+        path: Where; the suffix picks the format. DICOM is a folder with a file for each slice, or one file
+            (``.dcm``) of a single slice and of what comes from an Enhanced object.
         dataset: Name of an HDF5 dataset.
         like: A volume, or the name of one, whose NIfTI header fields are kept (unit, codes, intent, display range) in
-            place of those of the volume's own source. Place, depth and slope are always the volume's own.
+            place of those of the volume's own source, or from whose DICOM header that of a volume without one is
+            derived. Place, depth and slope are always the volume's own.
+        derivation: For DICOM: how voxels were made, which then are called synthetic.
         overwrite: Replace an existing output. An input is never replaced.
 
     Returns:
         What a user should know about what was written, one sentence each.
 
     Raises:
-        UsageError: A suffix that no format has.
-        UnsupportedError: A dtype that the format has none for.
+        UsageError: A suffix that no format has, or one file for what is many.
+        UnsupportedError: A dtype that the format has none for, or no DICOM header to derive one from.
         OutputError: The output is an input, exists, or cannot be written.
     """
     kind = _kind(path)
@@ -55,7 +62,9 @@ def write_volume(
     if like is not None and not isinstance(like, Volume):
         inputs.append(Path(like))
     check_output(path, inputs, overwrite=overwrite)
-    header = _read_like(like) if kind == "nifti" else None
+    header = _read_like(like, kind) if kind in ("nifti", "dicom") else None
+    if kind == "dicom":
+        return _write_dicom(volume, path, header, derivation)
     with atomic_output(path) as place:
         if kind == "nifti":
             from .nifti_writer import write_nifti
@@ -72,6 +81,18 @@ def write_volume(
         from .arrays import write_npy_volume, write_npz_volume
 
         return (write_npy_volume if kind == "npy" else write_npz_volume)(volume, place)
+
+
+def _write_dicom(volume: Volume, path: Path, like: Volume | None, derivation: Derivation | None) -> tuple[str, ...]:
+    from .dicom import derived_volume
+
+    folder = not volume_suffix(path)
+    if not folder and not derived_volume.is_one_file(volume, like=like):
+        raise UsageError(
+            f"{path.name}: a DICOM series of {volume.grid.shape[0]} slices is as many files", remedy="name a folder"
+        )
+    with atomic_output(path, folder=folder) as place:
+        return derived_volume.write_volume(volume, place, like=like, derivation=derivation)
 
 
 def write_field(field: Displacement, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
@@ -114,20 +135,26 @@ def volume_suffix(path: Path) -> str:
 
 def _kind(path: Path) -> str:
     suffix = volume_suffix(path)
-    if suffix in (".dcm", ".dicom"):
-        raise UnsupportedError("volumes are not written as DICOM", path=path, remedy="write .nii.gz, .mha or .nrrd")
-    if suffix not in VOLUME_SUFFIXES:
+    if suffix and suffix not in VOLUME_SUFFIXES:
         known = ", ".join(VOLUME_SUFFIXES)
-        raise UsageError(f"{path.name}: no format of volumes has the suffix {suffix}", remedy=f"use one of {known}")
-    return VOLUME_SUFFIXES[suffix]
+        raise UsageError(
+            f"{path.name}: no format of volumes has the suffix {suffix}", remedy=f"use one of {known}, or none"
+        )
+    return VOLUME_SUFFIXES.get(suffix, "dicom")
 
 
-def _read_like(like: Volume | str | os.PathLike[str] | None) -> Volume | None:
+def _read_like(like: Volume | str | os.PathLike[str] | None, kind: str) -> Volume | None:
     if like is None or isinstance(like, Volume):
         return like
-    if kind_of(Path(like)) != "nifti":
-        return None  # no other format has fields that NIfTI could keep
-    from .nifti import read_nifti
+    file = Path(like)
+    if kind == "dicom":
+        from . import dicom
 
-    found = read_nifti(Path(like), as_="volume", time_index=None)
+        found = dicom.read(file, as_="volume")
+    elif kind_of(file) != "nifti":
+        return None  # no other format has fields that NIfTI could keep
+    else:
+        from .nifti import read_nifti
+
+        found = read_nifti(file, as_="volume", time_index=None)
     return found if isinstance(found, Volume) else None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ...cine import Cine
     from ...volume import Volume
 
-__all__ = ["read", "read_cine", "sniff"]
+__all__ = ["read", "read_cine", "require_source", "sniff"]
 
 _PREAMBLE = 128
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x08")
@@ -58,3 +58,10 @@ def read_cine(path: Path, *, series: str | None = None, source_fps: float | None
     from .reading import read_cine as read
 
     return read(path, series=series, source_fps=source_fps, as_cine=as_cine)
+
+
+def require_source(volume: Volume) -> None:
+    """Refuse a volume that no DICOM can be derived from; see `scanweave.io.dicom.derived_volume.require_source`."""
+    from .derived_volume import require_source as require
+
+    require(volume)

@@ -206,14 +206,21 @@ class _Run:
 
     def finish(self, dataset: Dataset, *, said: tuple[str, ...], k: int | None = None) -> None:
         """Give `dataset` its identity, and say what it is."""
-        header_of.identify(dataset, self.cine, study_uid=self.study_uid, series_uid=self.series_uid, now=self.now)
+        header_of.identify(
+            dataset,
+            said=header_of.series_words(self.cine),
+            study_uid=self.study_uid,
+            series_uid=self.series_uid,
+            now=self.now,
+        )
         synthetic = header_of.has_made(self.cine) if k is None else self.is_made(k)
+        marked_too = (_MARKED,) if self.mark and synthetic else ()
         header_of.state_provenance(
             dataset,
-            self.cine,
+            description=[*header_of.description(self.cine), *said, *marked_too],
             sources=self.references(k),
+            how=header_of.interpolation_code() if synthetic else None,
             synthetic=synthetic,
-            said=(*said, _MARKED) if self.mark and synthetic else said,
             now=self.now,
         )
 

@@ -20,7 +20,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, generate_uid
 
 from ..._version import __version__
-from ...cine import Cine, Derivation, Source
+from ...cine import Cine, Source
 from .derived_timing import remove
 from .quiet import PYDICOM_FAILURES, quiet
 
@@ -184,8 +184,16 @@ def now_in(header: Dataset) -> datetime:
         return datetime.now().astimezone()
 
 
-def identify(dataset: Dataset, cine: Cine, *, study_uid: str, series_uid: str, now: datetime) -> None:
-    """Give `dataset` its own identity in a new series of the same study (a new one where the source has none)."""
+def identify(dataset: Dataset, *, said: str, study_uid: str, series_uid: str, now: datetime) -> None:
+    """Give `dataset` its own identity in a new series of the same study (a new one where the source has none).
+
+    Args:
+        dataset: The output's header.
+        said: What the description of the series says after the source's.
+        study_uid: For a source that has none.
+        series_uid: Of the new series.
+        now: Time of the processing.
+    """
     dataset.SOPInstanceUID = generate_uid(prefix=None)
     dataset.SeriesInstanceUID = series_uid
     if not dataset.get("StudyInstanceUID"):
@@ -199,13 +207,15 @@ def identify(dataset: Dataset, cine: Cine, *, study_uid: str, series_uid: str, n
     number = dataset.get("SeriesNumber")
     dataset.SeriesNumber = 1000 + int(number) if number is not None else 1000
     dataset.InstanceNumber = 1
-    said = _series_words(cine.derivation) if has_made(cine) else "derived"
     before = str(dataset.get("SeriesDescription", "") or "").strip()
     dataset.SeriesDescription = f"{before[: 63 - len(said)].strip()} {said}".strip()
 
 
-def _series_words(derivation: Derivation | None) -> str:
-    factor = f" x{derivation.factor}" if derivation is not None and derivation.factor else ""
+def series_words(cine: Cine) -> str:
+    """Return what the description of a series says of a run."""
+    if not has_made(cine):
+        return "derived"
+    factor = f" x{cine.derivation.factor}" if cine.derivation is not None and cine.derivation.factor else ""
     return f"SLOMO{factor} (synthetic frames)"
 
 
@@ -215,31 +225,39 @@ def has_made(cine: Cine) -> bool:
 
 
 def state_provenance(
-    dataset: Dataset, cine: Cine, *, sources: Sequence[Dataset], synthetic: bool, said: Sequence[str], now: datetime
+    dataset: Dataset,
+    *,
+    description: Sequence[str],
+    sources: Sequence[Dataset],
+    how: Dataset | None,
+    synthetic: bool,
+    now: datetime,
 ) -> None:
     """Say what the object is: image type, derivation, sources, equipment, synthetic content.
 
     Args:
         dataset: The output's header.
-        cine: What was made.
+        description: Sentences on what was done.
         sources: References to what the object was made from (`source_item`).
-        synthetic: Whether this object holds made frames.
-        said: Sentences that the derivation description must hold.
+        how: Code of that (`code`).
+        synthetic: Whether this object holds pixels that were computed.
         now: Time of the processing.
     """
     kept = dataset.get("ImageType")
     values = [] if kept is None else [kept] if isinstance(kept, str) else list(kept)
     dataset.ImageType = ["DERIVED", "SECONDARY", *values[2:]]
     before = str(dataset.get("DerivationDescription", "") or "").strip()
-    text = _ascii(" ".join([*_description(cine), *said]))[:1024]
+    text = _ascii(" ".join(description))[:1024]
     room = 1024 - len(text) - len(" Source: ")
     dataset.DerivationDescription = f"{text} Source: {before[:room]}" if before and room > 0 else text
     if synthetic:
         dataset.SyntheticData = "YES"
         dataset.ContentQualification = "RESEARCH"
+    if how is not None:
         codes = list(dataset.get("DerivationCodeSequence") or ())
-        dataset.DerivationCodeSequence = [*codes, interpolation_code()]
-        _describe_scheme(dataset)
+        dataset.DerivationCodeSequence = [*codes, how]
+        if how.CodingSchemeDesignator == SCHEME:
+            _describe_scheme(dataset)
     remove(dataset, ("SourceImageSequence",))
     if sources:
         dataset.SourceImageSequence = list(sources)
@@ -247,7 +265,8 @@ def state_provenance(
     dataset.ContributingEquipmentSequence = [*equipment, _equipment(now)]
 
 
-def _description(cine: Cine) -> list[str]:
+def description(cine: Cine) -> list[str]:
+    """Return the sentences that say what was done to a run."""
     derivation, records = cine.derivation, cine.records or ()
     if derivation is None and not records:
         return [f"Written by scanweave {__version__}; pixel values unchanged."]
@@ -312,7 +331,7 @@ def _equipment(now: datetime) -> Dataset:
     item.ManufacturerModelName = "scanweave"
     item.SoftwareVersions = __version__
     item.ContributionDateTime = now.strftime("%Y%m%d%H%M%S.%f%z")
-    item.ContributionDescription = "Temporal interpolation or conversion of frames; research use only"
+    item.ContributionDescription = "Derivation or conversion of images; research use only"
     return item
 
 

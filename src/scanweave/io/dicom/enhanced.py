@@ -90,6 +90,41 @@ def write_functional_groups(
     _single_dimension(dataset)
     if source is not None:
         _name_evidence(dataset, source)
+    return _without_originals(dataset)
+
+
+def write_slice_groups(
+    dataset: Dataset, order: Sequence[int], source: tuple[str, str] | None, *, said: str, how: Dataset, made: bool
+) -> list[str]:
+    """Bring the per-frame functional groups of `dataset` into the order of slices, and say that they are derived.
+
+    Args:
+        dataset: The cleaned header of an Enhanced object, with its source's functional groups.
+        order: Source frame of each output frame; its place, scale and dimensions hold for the output too.
+        source: SOP Class and Instance UID of the source, or None if it has no sound ones.
+        said: What was done to a frame.
+        how: Code of that.
+        made: Whether pixels were computed, not only written again.
+
+    Returns:
+        A note for each element that a derived object must not have.
+    """
+    groups = list(dataset.PerFrameFunctionalGroupsSequence)
+    shared = dataset.SharedFunctionalGroupsSequence[0] if dataset.get("SharedFunctionalGroupsSequence") else Dataset()
+    in_frames = _move_frame_types(shared, groups)
+    kept = [copy.deepcopy(groups[index]) for index in order]
+    for item, index in zip(kept, order, strict=True):
+        references = [] if source is None else [source_item(*source, [index + 1])]
+        _derive_frame(item, made=made, said=said, how=how, sources=references)
+    dataset.PerFrameFunctionalGroupsSequence = kept
+    dataset.NumberOfFrames = len(kept)
+    _image_type(dataset, made=made, whole=made, contrast=in_frames)
+    if source is not None:
+        _name_evidence(dataset, source)
+    return _without_originals(dataset)
+
+
+def _without_originals(dataset: Dataset) -> list[str]:
     dropped = remove(dataset, _ORIGINAL_ONLY) if "MR" in str(dataset.get("Modality")) else []
     return [f"{', '.join(dropped)} dropped: an Enhanced MR image that is derived must not have them"] if dropped else []
 
@@ -163,10 +198,24 @@ def _ensure_time(item: Dataset, cine: Cine, k: int, *, start: str) -> None:
 
 def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, str] | None) -> None:
     made = frames.made[k]
-    content = item.FrameContentSequence[0]
+    near = sorted(set(frames.pairs[k])) if made else [frames.nearest(k)]
+    _derive_frame(
+        item,
+        made=made,
+        said="Synthetic: interpolated in time between the source frames"
+        if made
+        else "Acquired frame, pixel values unchanged",
+        how=interpolation_code(),
+        sources=[] if source is None else [source_item(*source, [frames.number(n) for n in near])],
+    )
+
+
+def _derive_frame(item: Dataset, *, made: bool, said: str, how: Dataset, sources: Sequence[Dataset]) -> None:
+    """Say in a frame's functional groups that it is derived, how and from what."""
     if made:
-        remove(content, _NOT_ACQUIRED)
-        content.FrameComments = "Synthetic frame"
+        for content in item.get("FrameContentSequence") or ():
+            remove(content, _NOT_ACQUIRED)
+            content.FrameComments = "Synthetic frame"
     for element in item:
         if _holds_frame_type(element):
             for group in element.value:
@@ -174,15 +223,10 @@ def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, 
                 contrast = [_MADE_CONTRAST] if made and len(values) > 3 else values[3:4]
                 group.FrameType = ["DERIVED", "PRIMARY", *values[2:3], *contrast, *values[4:]]
     derivation = Dataset()
-    derivation.DerivationDescription = (
-        "Synthetic: interpolated in time between the source frames"
-        if made
-        else "Acquired frame, pixel values unchanged"
-    )
-    derivation.DerivationCodeSequence = [interpolation_code()]
-    if source is not None:
-        near = sorted(set(frames.pairs[k])) if made else [frames.nearest(k)]
-        derivation.SourceImageSequence = [source_item(*source, [frames.number(n) for n in near])]
+    derivation.DerivationDescription = said
+    derivation.DerivationCodeSequence = [how]
+    if sources:
+        derivation.SourceImageSequence = list(sources)
     item.DerivationImageSequence = [derivation]
 
 

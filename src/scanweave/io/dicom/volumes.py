@@ -64,7 +64,7 @@ def stacked(acquired: Acquired, notes: list[str], *, time_index: int | None = No
         header, pixels, load = opened_in(acquired, stack.order, notes)
         layout = pixels.layout
         grid = _grid(stack, acquired, header, (layout.rows, layout.columns), notes)
-        rescales = [_rescale(_group(acquired, i), header) for i in stack.order]
+        rescales = [rescale(_group(acquired, i), header) for i in stack.order]
         real = len(set(rescales)) > 1
         if real:
             notes.append("Slices are scaled differently; voxels are their real values as float32.")
@@ -259,7 +259,7 @@ def _shared(header: Dataset) -> list[Dataset]:
     return [measures for group in groups for measures in items(group, "PixelMeasuresSequence")]
 
 
-def _rescale(group: Dataset, header: Dataset) -> tuple[float, float]:
+def rescale(group: Dataset, header: Dataset) -> tuple[float, float]:
     """Return slope and intercept of a frame (PS3.3 C.11.1 and C.7.6.16.2.9); none is 1 and 0."""
     shared = items(header, "SharedFunctionalGroupsSequence")[:1]
     nested = [item for one in (group, *shared) for item in items(one, "PixelValueTransformationSequence")]
