@@ -30,7 +30,7 @@ from .enhanced import write_slice_groups
 from .geometry import Place, frame_places, instance_place
 from .pixel_writer import PixelLayout, is_encapsulated, write_instance
 from .quiet import quiet
-from .volumes import rescale
+from .volumes import pixel_spacing, rescale
 
 _NEAR = 0.25  # of the distance between slices: nearer ones are one, as uneven as a series may be
 _ALIKE = 1e-3  # direction cosines, and spacings as shares, that differ by less are one
@@ -230,21 +230,22 @@ class _Writer:
         self.sources = header_of.source_instances(origin, header)
         self.files = () if _is_enhanced(header) else origin.files
         self.heads = [open_file(file, tags=_PLACE_TAGS).header for file in self.files]
-        self.places = _known([instance_place(head) for head in self.heads])
+        self.seats = [_Seat.of(volume.grid, k) for k in range(volume.grid.shape[0])]
+        places = _known([instance_place(head) for head in self.heads])
+        self.nearest = [seat.nearest(places) for seat in self.seats]
+        self.keeps_places = all(map(self._is_where_it_was, self.seats, self.nearest))
 
     def write_slice(self, k: int, file: Path) -> list[str]:
         """Write one slice as a file of its own."""
-        seat = _Seat.of(self.volume.grid, k)
-        nearest, distance = seat.nearest(self.places)
+        nearest, _ = self.nearest[k]
         with quiet():
             header = self.header if nearest is None else open_file(self.files[nearest]).header
             dataset, notes = header_of.clean_copy(header)
             dataset.SOPClassUID = self.header.SOPClassUID
             header_of.keep_lossy_flag(dataset, header, self.origin.lossy)
             remove(dataset, ("NumberOfFrames", "FrameIncrementPointer"))
-            alike = nearest is not None and self._is_alike(seat, self.heads[nearest])
-            if not alike or distance > _NEAR * seat.steps[2]:
-                seat.write(dataset)
+            if not self.keeps_places:
+                self.seats[k].write(dataset)
             self._write_scale(dataset)
             if header.get("PixelRepresentation") != int(self.layout.signed):
                 remove(dataset, ("PixelPaddingValue", "PixelPaddingRangeLimit"))
@@ -256,11 +257,10 @@ class _Writer:
     def write_enhanced(self, file: Path, progress: Callable[[int], None] | None) -> tuple[str, ...]:
         """Write all slices as one file of the source's Enhanced class."""
         groups = self.header.PerFrameFunctionalGroupsSequence
-        places = _known(frame_places(self.header, len(groups)))
-        count = self.volume.grid.shape[0]
-        order = [self._frame_at(k, places) for k in range(count)]
+        order = self._order()
         if {rescale(groups[i], self.header) for i in order} != {(self.volume.scale, self.volume.offset)}:
             raise UnsupportedError("is scaled otherwise than its source", path=self.origin.path, remedy=_OTHER)
+        count = len(order)
         with quiet():
             dataset, notes = header_of.clean_copy(self.header)
             header_of.keep_lossy_flag(dataset, self.header, self.origin.lossy)
@@ -286,32 +286,44 @@ class _Writer:
         )
         return tuple(dict.fromkeys(notes))
 
-    def _frame_at(self, k: int, places: NDArray[np.float64]) -> int:
-        seat = _Seat.of(self.volume.grid, k)
-        nearest, distance = seat.nearest(places)
-        if self.volume.time_index is None and nearest is not None and distance <= _NEAR * seat.steps[2]:
-            return nearest
-        if len(self.origin.order) == self.volume.grid.shape[0]:  # of several phases at one place, the one that was read
-            return self.origin.order[k]
-        raise UnsupportedError(
-            "its slices lie elsewhere than the frames of the file that it comes from",
-            path=self.volume.source.path,
-            remedy=_OTHER,
-        )
+    def _order(self) -> list[int]:
+        """Return which frame of the source each slice is.
+
+        Raises:
+            UnsupportedError: One is none: it lies elsewhere, or is of other pixels.
+        """
+        groups = self.header.PerFrameFunctionalGroupsSequence
+        known = list(self.origin.order) or list(range(len(groups)))  # of several phases, those of the one that was read
+        places = _known(frame_places(self.header, len(groups)))[known]
+        order = []
+        for seat in self.seats:
+            nearest, distance = seat.nearest(places)
+            frame = known[nearest or 0]
+            within = distance <= _NEAR * seat.steps[2]
+            if not within or not self._is_alike(seat, self.header, pixel_spacing(groups[frame], self.header)):
+                raise UnsupportedError(
+                    "its voxels lie elsewhere than those of the Enhanced object that it comes from",
+                    path=self.volume.source.path,
+                    remedy=_OTHER,
+                )
+            order.append(frame)
+        return order
 
     def _pixels(self, k: int) -> NDArray[Any]:
         voxels: NDArray[Any] = self.volume.voxels[k].astype(self.layout.dtype, copy=False)
         return voxels
 
-    def _is_alike(self, seat: _Seat, head: Dataset) -> bool:
-        """Whether a source's slice has the size and spacing of ours."""
+    def _is_where_it_was(self, seat: _Seat, found: tuple[int | None, float]) -> bool:
+        """Whether the source's nearest slice has the place, size and spacing of ours."""
+        nearest, distance = found
+        if nearest is None or distance > _NEAR * seat.steps[2]:
+            return False
+        return self._is_alike(seat, self.heads[nearest], numbers(self.heads[nearest], "PixelSpacing"))
+
+    def _is_alike(self, seat: _Seat, head: Dataset, spacing: Sequence[float]) -> bool:
         size = (head.get("Rows"), head.get("Columns"))
-        stated = numbers(head, "PixelSpacing")
-        return (
-            size == (self.layout.rows, self.layout.columns)
-            and len(stated) == 2
-            and bool(np.allclose(stated, seat.steps[:2], rtol=_ALIKE))
-        )
+        same = len(spacing) == 2 and bool(np.allclose(spacing, seat.steps[:2], rtol=_ALIKE))
+        return same and size == (self.layout.rows, self.layout.columns)
 
     def _source_of(self, nearest: int) -> Sequence[tuple[str, str]]:
         return self.sources[nearest : nearest + 1] if len(self.sources) == len(self.files) else self.sources

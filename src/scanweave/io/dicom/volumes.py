@@ -226,7 +226,7 @@ def _check_line(placed: NDArray[np.float64], step: NDArray[np.float64], notes: l
 
 
 def _grid(stack: _Stack, acquired: Acquired, header: Dataset, size: tuple[int, int], notes: list[str]) -> Grid:
-    between_rows, between_columns = _pixel_spacing(acquired, stack.order[0], header)
+    between_rows, between_columns = pixel_spacing(_group(acquired, stack.order[0]), header)
     step = stack.step
     if len(stack.order) == 1:
         measures = (items(_group(acquired, stack.order[0]), "PixelMeasuresSequence") or _shared(header) or [header])[0]
@@ -240,14 +240,13 @@ def _grid(stack: _Stack, acquired: Acquired, header: Dataset, size: tuple[int, i
     return Grid.of_nifti((len(stack.order), *size), LPS_TO_RAS @ lps)
 
 
-def _pixel_spacing(acquired: Acquired, i: int, header: Dataset) -> tuple[float, float]:
-    """Return the distances between rows and between columns in mm."""
-    for measures in (
-        *items(_group(acquired, i), "PixelMeasuresSequence"),
-        *_shared(header),
-        _group(acquired, i),
-        header,
-    ):
+def pixel_spacing(group: Dataset, header: Dataset) -> tuple[float, float]:
+    """Return the distances between rows and between columns of a frame in mm.
+
+    Raises:
+        InputError: They are not stated.
+    """
+    for measures in (*items(group, "PixelMeasuresSequence"), *_shared(header), group, header):
         found = numbers(measures, "PixelSpacing")
         if len(found) == 2 and np.all(np.isfinite(found)) and min(found) > 0:
             return found[0], found[1]

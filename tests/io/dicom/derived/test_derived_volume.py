@@ -166,3 +166,7 @@ def test_an_enhanced_object_stays_one(reference: Path, validate, tmp_path):
     (reference_item,) = frame.DerivationImageSequence[0].SourceImageSequence
     assert reference_item.ReferencedFrameNumber == source.source.order[0] + 1
     assert validate(tmp_path / "out.dcm") - validate(file) == set()
+    with pytest.raises(UnsupportedError, match="lie elsewhere"):
+        io.write(source.respaced((6, 1, 1)), tmp_path / "no.dcm")
+    with pytest.raises(UnsupportedError, match="scaled otherwise"):
+        io.write(Volume.from_array(source.voxels, affine=source.affine, scale=2, source=source.source), tmp_path / "no")
