@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from scanweave.deformation.data import DataConfig, DiffusedSamples, FolderImages, data_sha256, open_images
+from scanweave.deformation.recipe import DrdmRecipeConfig, drdm
 from scanweave.deformation.simulated import SimulatedImages, SimulationConfig
 from scanweave.errors import InputError, ScanweaveError, UsageError
 
@@ -57,6 +58,8 @@ def test_files_are_told_by_their_bytes_whatever_their_names(tmp_path):
     assert told("one", (0, 1)) == hashlib.sha256("".join(f"{one}\n" for one in files).encode()).hexdigest()
     assert data_sha256(DiffusedSamples(SimulatedImages(SimulationConfig(side=16), 4, 2), (0, 79))) is None
     assert data_sha256(None) is None
+    config = DrdmRecipeConfig(data=DataConfig(path=tmp_path / "one", side=16, held_out=0))
+    assert drdm(config).describe()["data_sha256"] == told("one", (0, 1))
 
 
 def test_slices_at_either_end_can_be_left_out(tmp_path):
