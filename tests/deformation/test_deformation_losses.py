@@ -71,6 +71,17 @@ def test_a_perfect_prediction():
         assert float(losses.regularity) == 0
 
 
+def test_a_distance_over_the_image_is_1_of_no_prediction_and_not_led_by_where_the_target_vanishes():
+    target = torch.zeros(2, 2, 8, 8)
+    target[:, :, :4] = 0.05
+    assert float(distance_loss(torch.zeros_like(target), target, over="image")) == pytest.approx(1, abs=1e-4)
+    assert float(distance_loss(-target, target, over="image")) == 0
+    unsure = torch.full_like(target, -0.025)  # half of the target where there is one, as much where there is none
+    # |q + w|^2 is the same in both halves, |w|^2 is 50 (at the scale of 100) in one and nothing in the other
+    assert float(distance_loss(unsure, target, over="image")) == pytest.approx(0.5, abs=1e-4)
+    assert float(distance_loss(unsure, target)) > 1000
+
+
 def test_only_the_exact_penalty_knows_a_fold():
     """A mirror image, u = -2x, turns space over everywhere: its determinant is -1."""
     rows = torch.arange(8.0)[:, None].expand(8, 8)

@@ -174,6 +174,23 @@ def test_a_fresh_network_may_begin_with_small_fields():
     assert torch.allclose(small.bias, 0.1 * whole.bias)
 
 
+def test_the_last_kernel_may_learn_at_a_share_of_the_rate():
+    moved = {}
+    for share in (1.0, 0.25):
+        recipe = begun(output_rate=share)
+        optimizer = recipe.optimizers()["drdm"]
+        before = {name: value.detach().clone() for name, value in recipe.network.named_parameters()}
+        for parameter in recipe.network.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        assert {group["lr"] for group in optimizer.param_groups} == {recipe.config.rate.base}
+        after = dict(recipe.network.named_parameters())
+        moved[share] = {name: float((after[name] - value).detach().abs().mean()) for name, value in before.items()}
+    for name, whole in moved[1.0].items():
+        wanted = 0.25 if name.startswith("conv_out") else 1.0
+        assert moved[0.25][name] == pytest.approx(wanted * whole, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     "options", [{"steps": 40}, {"least_level": 80}, {"channels": 3}, {"source": "folder", "data": DataConfig()}]
 )

@@ -39,7 +39,12 @@ class Losses(NamedTuple):
 
 
 def drdm_losses(
-    predicted: Tensor, target: Tensor, *, padding: FieldPadding, folding: Literal["published", "exact"] = "published"
+    predicted: Tensor,
+    target: Tensor,
+    *,
+    padding: FieldPadding,
+    folding: Literal["published", "exact"] = "published",
+    over: Literal["voxel", "image"] = "voxel",
 ) -> Losses:
     """Return the loss of predicted fields.
 
@@ -48,9 +53,10 @@ def drdm_losses(
         target: Target of :func:`~scanweave.deformation.diffusion.random_field`.
         padding: Of the prediction beyond the edge, where the target moves it.
         folding: Which penalty on folding.
+        over: What errors of the distance are in proportion to; see :func:`distance_loss`.
     """
     moved = warp(predicted, target, unit=float(predicted.shape[2]), padding=padding)
-    distance, angle = distance_loss(moved, target), angle_loss(moved, target)
+    distance, angle = distance_loss(moved, target, over=over), angle_loss(moved, target)
     folds = (
         published_folding_loss(predicted)
         if folding == "published"
@@ -60,13 +66,20 @@ def drdm_losses(
     return Losses(distance + angle + REGULARITY_WEIGHT * regularity, distance, angle, regularity)
 
 
-def distance_loss(moved: Tensor, target: Tensor) -> Tensor:
+def distance_loss(moved: Tensor, target: Tensor, *, over: Literal["voxel", "image"] = "voxel") -> Tensor:
     """Return the mean of ``|q + w|^2 / |w|^2``, q the prediction moved by the target w.
 
-    The denominator is of each voxel: where the target is near zero, a voxel counts for hundreds.
+    Args:
+        moved: q.
+        target: w.
+        over: In proportion to the target's energy at each voxel, as published: where the target is near zero, a voxel
+            counts for hundreds, and a prediction that is unsure had better be nothing. Or to its mean energy over the
+            image: 0 is perfect, 1 what predicting nothing costs, and the best prediction is the expected one.
     """
     error = (_DISTANCE_SCALE * moved + _DISTANCE_SCALE * target).square().sum(1)
     energy = (_DISTANCE_SCALE * target).square().sum(1)
+    if over == "image":
+        error, energy = (each.flatten(1).mean(1) for each in (error, energy))
     return (error / (energy + 1e-3)).mean()
 
 

@@ -68,6 +68,11 @@ class DrdmRecipeConfig(NetworkRecipeConfig):
     """Factor on the last kernel of a fresh network: below 1 it begins with small fields, from which it learns
     sooner."""
 
+    output_rate: float = Field(default=1.0, gt=0, le=1)
+    """Share of the learning rate that the last kernel has. Adam changes a weight by about the rate in each step however
+    small the weight is, and fields are hundredths of a side: at a rate that suits the rest of a network, each step of
+    the last kernel would change predictions by more than all there is to predict."""
+
     source: Literal["folder", "simulation"] = "folder"
     """folder takes images from `data`, simulation draws those of `simulation`."""
 
@@ -97,6 +102,10 @@ class DrdmRecipeConfig(NetworkRecipeConfig):
 
     image_padding: FieldPadding = "zeros"
     """What images are beyond theirs."""
+
+    distance: Literal["voxel", "image"] = "voxel"
+    """What errors are in proportion to: the target at that voxel, as published, or all over the image, which is less
+    noisy: near zero a voxel does not count for hundreds."""
 
     folding: Literal["exact", "published"] = "exact"
     """Penalty on folding: of the Jacobian determinant, or of what the published program takes for it."""
@@ -137,6 +146,21 @@ class Judged(NamedTuple):
     losses: Losses
 
 
+class SharedRateAdam(torch.optim.Adam):
+    """Adam, of which each group of parameters moves at its `share` of the rate that is set for all."""
+
+    def step(self, closure: Any = None) -> Any:
+        """Take a step."""
+        rates = [group["lr"] for group in self.param_groups]
+        try:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate * group["share"]
+            return super().step(closure)
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+
 class DrdmRecipe(NetworkRecipe):
     """Trains DRDM to undo a part of random deformations.
 
@@ -163,8 +187,14 @@ class DrdmRecipe(NetworkRecipe):
         super().__init__(config, samples, validation, network=_network(config))
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        """Return Adam over all parameters."""
-        return torch.optim.Adam(self.network.parameters(), lr=self.config.rate.base)
+        """Return Adam over all parameters; those of the last kernel may go slower."""
+        last = {id(parameter) for parameter in self.network.conv_out.parameters()}
+        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in last]
+        groups = [
+            {"params": rest, "share": 1.0},
+            {"params": list(self.network.conv_out.parameters()), "share": self.config.output_rate},
+        ]
+        return SharedRateAdam(groups, lr=self.config.rate.base)
 
     def published_file(self, stem: str) -> str:
         """Return the published place of weights: ``STEM/models/cmr_recresacnet/000000_cmr_recresacnet.pth``."""
@@ -204,7 +234,9 @@ class DrdmRecipe(NetworkRecipe):
         predicted = self.network(seen, levels, recursions=config.recursions)
         with torch.autocast(images.device.type, enabled=False):
             predicted = predicted.float()
-            losses = drdm_losses(predicted, drawn.target, padding=config.field_padding, folding=config.folding)
+            losses = drdm_losses(
+                predicted, drawn.target, padding=config.field_padding, folding=config.folding, over=config.distance
+            )
         return Judged(seen, drawn.displacement, predicted, drawn.target, losses)
 
     @torch.no_grad()
