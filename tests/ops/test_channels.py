@@ -24,6 +24,16 @@ def test_norm(images):
         assert is_channels_last(made) == is_channels_last(image)
 
 
+def test_norm_of_half_precision_is_taken_in_float32(images):
+    """A mean of 1000 over values of one bfloat16 step would be lost in bfloat16."""
+    weight, bias = torch.rand(2, images[0].shape[1], generator=torch.Generator().manual_seed(2))
+    image = (1000 * images[1]).bfloat16().contiguous(memory_format=torch.channels_last)
+    expected = F.instance_norm(image.float().contiguous(), weight=weight, bias=bias)
+    made = instance_norm(image, weight, bias)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made.float(), expected, atol=1e-2, rtol=1e-2)
+
+
 def test_addition(images):
     values = torch.rand(*images[0].shape[:2], 1, 1, generator=torch.Generator().manual_seed(3))
     expected = images[0] + values

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast, get_args
 
 import torch
 from torch import Tensor
@@ -16,10 +17,10 @@ from torch import Tensor
 from .. import weights as catalogue
 from ..errors import UsageError, WeightsError
 from ..grid import Grid
-from ..models import Drdm
+from ..models import Drdm, channels_last
 from ..ops.displacement import magnitude
 from ..plan import plain
-from .config import PRESETS, SamplingConfig
+from .config import PRESETS, Precision, SamplingConfig
 from .damping import shrunk
 from .diffusion import Noise, joined
 from .fields import DenseField, Field
@@ -43,6 +44,7 @@ class DrdmMethod(DeformationMethod):
         preset: How they are sampled and recovered (`PRESETS`).
         side: Voxels of the square or cube that the network works on, a multiple of 8; by default as fine as the
             image, at most what the published networks are trained on.
+        precision: ``float32`` or ``bfloat16``, of the network; by default the preset's. Displacements stay float32.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
 
@@ -50,6 +52,7 @@ class DrdmMethod(DeformationMethod):
     level: int = 64
     preset: str = "safe"
     side: int | None = None
+    precision: str | None = None
     device: str = "cpu"
 
     name: ClassVar[str] = "drdm"
@@ -60,7 +63,7 @@ class DrdmMethod(DeformationMethod):
 
         Raises:
             WeightsError: No weights.
-            UsageError: A level or preset that there is not.
+            UsageError: A level, preset or precision that there is not.
         """
         super().__post_init__()
         if self.weights is None:
@@ -69,6 +72,8 @@ class DrdmMethod(DeformationMethod):
             raise UsageError(f"a level of {self.level}", remedy=f"give one from 0 to {_LARGEST_LEVEL}")
         if self.preset not in PRESETS:
             raise UsageError(f"no preset is called {self.preset!r}", remedy=f"choose one of {', '.join(PRESETS)}")
+        if self.precision not in (None, *get_args(Precision)):
+            raise UsageError(f"a precision of {self.precision!r}", remedy=f"choose {' or '.join(get_args(Precision))}")
 
     @cached_property
     def network(self) -> Drdm:
@@ -83,12 +88,18 @@ class DrdmMethod(DeformationMethod):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", catalogue.WeightsWarning)
             opened = cast(Drdm, catalogue.open("drdm", given))
+        if not self.device.startswith("mps"):  # which has got convolutions of that layout wrong in the past
+            channels_last(opened)
         return opened.requires_grad_(False).eval().to(self.device)
 
     @property
     def config(self) -> SamplingConfig:
         """How fields are sampled and recovered."""
-        return PRESETS[self.preset]
+        preset = PRESETS[self.preset]
+        if self.precision is None:
+            return preset
+        recovery = dataclasses.replace(preset.recovery, precision=cast(Precision, self.precision))
+        return dataclasses.replace(preset, recovery=recovery)
 
     def draw(self, grid: Grid, generator: torch.Generator) -> Params:
         """Draw a seed."""

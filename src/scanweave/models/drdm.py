@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import UsageError
 from ..ops.channels import add_to_channels_, as_laid_out, instance_norm
 from ..ops.displacement import compose, warp
+from .frames import in_float32
 
 _EMBEDDED = 100
 _SLOPE = 1e-6  # of the leaky ReLU; as good as none, but the published numbers have it
@@ -152,7 +153,7 @@ class Drdm(nn.Module):
         x = self.b5(add_to_channels_(torch.cat((skip2, self.up2(x)), dim=1), times.b5))
         x = self.b_out(add_to_channels_(torch.cat((skip1, self.up3(x)), dim=1), times.b_out))
         side = image.shape[2]
-        found: Tensor = self.conv_out(x)
+        found = in_float32(self.conv_out, x)
         return (found * side).clamp(1 - side, side - 1) / side
 
     def _check(self, image: Tensor, recursions: int) -> None:

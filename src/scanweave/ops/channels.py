@@ -43,6 +43,8 @@ def add_to_channels_(image: Tensor, values: Tensor) -> Tensor:
 def instance_norm(image: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1e-5) -> Tensor:
     """Return each channel of each image with mean 0 and variance 1, times weight, plus bias.
 
+    Computed in float32 at least; what comes back is in the image's dtype.
+
     Args:
         image: ``(B, C, *space)``.
         weight: ``(C,)``.
@@ -51,11 +53,11 @@ def instance_norm(image: Tensor, weight: Tensor, bias: Tensor, *, eps: float = 1
     """
     if not is_channels_last(image):
         return F.instance_norm(image, weight=weight, bias=bias, eps=eps)
-    rows = _rows(image)
+    rows = _rows(image).to(torch.promote_types(image.dtype, torch.float32))
     centred = rows - _repeated(_channel_means(rows, image), image)
     scale = weight * torch.rsqrt(_channel_means(centred.square(), image) + eps)
     normal = torch.addcmul(_repeated(bias[None], image), centred, _repeated(scale, image))
-    return _from_rows(normal, image)
+    return _from_rows(normal.to(image.dtype), image)
 
 
 def _rows(image: Tensor) -> Tensor:
