@@ -4,6 +4,8 @@
 
     OUT/<stem>_0000.nii.gz  <stem>_0000_label.nii.gz  <stem>_0000_field.nii.gz  ...  manifest.json
 
+Of a DICOM source, images may be DICOM too, a series each: ``OUT/<stem>_0000/IM000001.dcm``.
+
 The manifest is written anew after each copy, so that it is at any time true of what lies beside it: an interrupted run
 goes on where it stopped.
 """
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 
 from .. import io
+from ..cine import Derivation
 from ..deformation import Deformed, Method, create, replay
 from ..deformation.api import field_on
 from ..deformation.checks import Spread
@@ -31,6 +34,7 @@ from ..deformation.warping import Beyond
 from ..displacement import Displacement
 from ..errors import ScanweaveError, UsageError
 from ..interpolation.api import Progress
+from ..io.dicom import require_source
 from ..io.files import check_output, remove_leftovers
 from ..io.published_drdm import stem
 from ..plan import Plan, fingerprint, plain
@@ -38,6 +42,7 @@ from ..volume import Volume
 from .deformation_cases import Case, Slices, cases_of, read_volume
 from .deformation_manifest import CopyEntry, CopyStore, MadeFile, Manifest
 from .inputs import ReadOptions, Run, distinct, strip_dataset
+from .many import FINISHED, each_on_its_own
 
 Kind = Literal["image", "label", "field"]
 
@@ -54,6 +59,7 @@ class DeformOptions:
         slices: Numbers of the slices that are deformed on their own, within their planes; ``all``; or None: the whole.
         label_rule: How labels are warped.
         beyond: What lies beyond the image.
+        format: What images are written as; labels and fields are NIfTI.
     """
 
     n: int = 1
@@ -63,6 +69,7 @@ class DeformOptions:
     slices: Slices | None = None
     label_rule: LabelRule = "nearest"
     beyond: Beyond = "edge"
+    format: Literal["nifti", "dicom"] = "nifti"
 
     def made(self) -> Method:
         """Return the method.
@@ -90,15 +97,18 @@ class Layout:
 
     Args:
         root: The folder of all.
+        dicom: Images are DICOM series.
     """
 
     manifest = "manifest.json"
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, dicom: bool = False) -> None:
+        self.root, self.dicom = root, dicom
 
     def name(self, case: Case, copy: int, kind: Kind, number: int = 0) -> str:
         """Return the name of a file below the root; `number` counts the maps of labels of an image."""
+        if self.dicom and kind == "image":
+            return f"{case.stem}_{copy:04d}".replace(".", "_")  # a folder, whose name has no suffix
         tail = {"image": "", "label": f"_label{number + 1 if number else ''}", "field": "_field"}[kind]
         return f"{case.stem}_{copy:04d}{tail}.nii.gz"
 
@@ -158,6 +168,8 @@ def deform_file(
     image = read_volume(run, reading)
     marked = tuple(read_volume(label, replace(reading, series=None)) for label in labels)
     cases = cases_of(stem(strip_dataset(run[0])), image, marked, options.slices)
+    if options.format == "dicom":
+        require_source(image)
     plan = Plan(
         verb="deform",
         inputs=tuple(fingerprint(path) for path in files),
@@ -167,7 +179,7 @@ def deform_file(
     )
     done = make_copies(
         cases,
-        Layout(output),
+        Layout(output, dicom=options.format == "dicom"),
         method=method,
         options=options,
         plan=plan,
@@ -199,26 +211,24 @@ def deform_many(
 
     Arguments are those of `deform_file`.
     """
-    outcomes = []
     folders = distinct(folder / stem(strip_dataset(run[0])) for run, _ in pairs)
-    for stream, ((run, labels), place) in enumerate(zip(pairs, folders, strict=True)):
-        try:
-            outcome = deform_file(
-                run,
-                place,
-                labels=labels,
-                options=options,
-                reading=reading,
-                stream=stream,
-                report=report,
-                overwrite=overwrite,
-                resume=resume,
-                progress=progress,
-            )
-        except ScanweaveError as error:
-            outcome = DeformOutcome(str(run[0]), error=error)
-        outcomes.append(outcome)
-    return outcomes
+
+    def one(number: int) -> DeformOutcome:
+        run, labels = pairs[number]
+        return deform_file(
+            run,
+            folders[number],
+            labels=labels,
+            options=options,
+            reading=reading,
+            stream=number,
+            report=report,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
+
+    return each_on_its_own([run for run, _ in pairs], one, lambda source, error: DeformOutcome(source, error=error))
 
 
 def make_copies(
@@ -243,7 +253,7 @@ def make_copies(
     total = sum(len(case.levels or range(options.n)) for case in cases)
     store = CopyStore(layout.root, layout.manifest, plan, inputs=inputs, overwrite=overwrite, resume=resume)
     if store.manifest.complete:
-        finished = (*store.manifest.notes, "Finished by an earlier run; left as it is.")
+        finished = (*store.manifest.notes, FINISHED)
         return store.manifest.model_copy(update={"notes": finished})
     _check_dimensions(method, cases)
     for number, case in enumerate(cases):
@@ -296,7 +306,7 @@ def _written(copy: Deformed, case: Case, number: int, layout: Layout) -> CopyEnt
     def keep(kind: str, name: str, item: Volume | Displacement) -> None:
         path = layout.root / name
         remove_leftovers(path)  # of a run that was killed while it wrote this file
-        io.write(item, path, overwrite=True)
+        io.write(item, path, overwrite=True, derivation=_derivation(copy, number))
         files[kind] = MadeFile(name=name, sha256=fingerprint(path).sha256)
 
     keep("image", layout.name(case, number, "image"), layout.image(copy.image))
@@ -313,6 +323,17 @@ def _written(copy: Deformed, case: Case, number: int, layout: Layout) -> CopyEnt
         files=files,
         checks=_plain_checks(copy.checks),
         label_checks=tuple(tuple(_plain_checks(one) for one in found) for found in copy.label_checks),
+    )
+
+
+def _derivation(copy: Deformed, number: int) -> Derivation:
+    """Return what headers say of a copy."""
+    name, seed = copy.method["name"], copy.params.get("seed")
+    return Derivation(
+        source_length=copy.grid.shape[0],
+        method=name,
+        summary=f"Deformed copy {number} by {name}, seed {seed}: displaced by {copy.checks.largest_mm:.3g} mm at most",
+        weights_sha256=copy.method.get("sha256"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,10 @@ class _Model(BaseModel):
 
 
 class MadeFile(_Model):
-    """One file of a copy."""
+    """One file of a copy, or a folder of them: a DICOM series."""
 
     name: str = Field(description="Below the folder of the manifest")
-    sha256: str
+    sha256: str = Field(description="Hash of its bytes; of a folder: of its files' names and bytes in order")
 
 
 class CopyEntry(_Model):
@@ -63,7 +64,7 @@ class CopyStore:
         name: Of the manifest in it.
         plan: What decides the copies.
         inputs: Files that must not be touched.
-        overwrite: Throw away what an earlier run left: the files that its manifest names, no others.
+        overwrite: Throw away what an earlier run left: the files and series that its manifest names, no others.
         resume: Keep what an earlier run of the same plan left.
 
     Raises:
@@ -106,7 +107,7 @@ class CopyStore:
             self.found = len(kept)
         elif overwrite:
             for file in (file for entry in before.copies for file in entry.files.values()):
-                self._path(file).unlink(missing_ok=True)
+                _remove(self._path(file))
             self._file.unlink()
         elif resume:
             raise OutputError(
@@ -121,7 +122,7 @@ class CopyStore:
 
     def _is_whole(self, entry: CopyEntry) -> bool:
         return all(
-            self._path(file).is_file() and fingerprint(self._path(file)).sha256 == file.sha256
+            self._path(file).exists() and fingerprint(self._path(file)).sha256 == file.sha256
             for file in entry.files.values()
         )
 
@@ -157,3 +158,10 @@ class CopyStore:
         self.manifest = self.manifest.model_copy(update=changes)
         with atomic_output(self._file) as place:
             place.write_text(self.manifest.model_dump_json(indent=1, by_alias=True), encoding="utf-8")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

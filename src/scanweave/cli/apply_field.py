@@ -12,9 +12,11 @@ import tyro
 from .. import io
 from ..batch.deformation_cases import read_volume
 from ..batch.inputs import collect_runs
+from ..cine import Derivation
 from ..deformation import apply
 from ..errors import UsageError
 from ..io.files import check_output
+from ..plan import fingerprint
 from .common import Output, Reading, parse, print_json
 
 
@@ -33,7 +35,7 @@ class ApplyField:
     """The field: vector NIfTI in mm."""
 
     output: Output
-    """File to write; the suffix picks the format."""
+    """File to write; the suffix picks the format. Without one: a folder, for a derived DICOM series."""
 
     label: bool = False
     """The item is a map of labels: whole numbers, which stay what they are."""
@@ -72,7 +74,13 @@ def main(args: Sequence[str]) -> int:
         label_rule=command.label_rule,
         beyond=command.beyond,
     )
-    notes = io.write(made, command.output, overwrite=command.overwrite)
+    digest = fingerprint(command.field).sha256
+    said = Derivation(
+        source_length=volume.grid.shape[0],
+        method="displacement field",
+        summary=f"Deformed by a stored displacement field, SHA-256 {digest[:16]}",
+    )
+    notes = io.write(made, command.output, overwrite=command.overwrite, derivation=said)
     if command.json:
         print_json({"input": command.item, "field": command.field, "output": command.output, "notes": notes})
     else:

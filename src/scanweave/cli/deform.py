@@ -77,6 +77,9 @@ class Deform:
     beyond: Literal["edge", "zero"] = "edge"
     """What lies beyond the image: its edge, repeated, or its lowest level."""
 
+    format: Literal["nifti", "dicom"] = "nifti"
+    """Images as NIfTI; or, of DICOM sources, as derived DICOM series OUT/NAME_0000/. Labels and fields are NIfTI."""
+
     published_layout: Annotated[Path | None, tyro.conf.arg(metavar="CONFIG.yaml")] = None
     """Augment as DRDM's Config/config_NAME.yaml says, in its folders and under its names, in place of IMAGE."""
 
@@ -138,6 +141,7 @@ def _published(command: Deform, meter: Meter) -> list[DeformOutcome]:
         "--label": bool(command.label),
         "--method": command.method not in ("diffeomorphic", "drdm"),
         "--slices": command.slices is not None,
+        "--format": command.format != "nifti",
         "--level": command.level is not None,
         "--report": command.report,
         "-n": command.n != 1,
@@ -168,6 +172,7 @@ def _options(command: Deform) -> DeformOptions:
         slices=_slices(command.slices),
         label_rule=command.label_rule,
         beyond=command.beyond,
+        format=command.format,
     )
 
 
