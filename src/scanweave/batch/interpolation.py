@@ -23,6 +23,7 @@ from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
 from ..trust.report import leave_one_out, trust_page, trust_summary, write_trust_report
 from .films import confidence_map, side_by_side
 from .inputs import ReadOptions, Run, distinct, strip_dataset
+from .many import FINISHED, each_on_its_own
 from .partial import PartialStore
 
 
@@ -110,7 +111,7 @@ def interpolate_file(
     )
     written = writing.resume and _states_plan(place, plan)
     if written and all(path.exists() for path in targets):
-        return Outcome(str(run[0]), tuple(targets), notes=("Finished by an earlier run; left as it is.",))
+        return Outcome(str(run[0]), tuple(targets), notes=(FINISHED,))
     if not written and not writing.overwrite:
         for path in targets:
             check_output(path, files)
@@ -170,18 +171,14 @@ def interpolate_many(
     writing = writing or WriteOptions()
     if folder.exists() and not folder.is_dir():
         raise OutputError("is a file; many results need a folder", path=folder, remedy="give another name with -o")
-    outcomes = []
     targets = _targets(runs, folder, config, writing)
-    for number, (run, target) in enumerate(zip(runs, targets, strict=True)):
+
+    def one(number: int) -> Outcome:
+        run = runs[number]
         step = progress(run[0], number, len(runs)) if progress else None
-        try:
-            outcome = interpolate_file(run, target, config, reading=reading, writing=writing, progress=step)
-        except Interrupted:
-            raise
-        except ScanweaveError as error:
-            outcome = Outcome(str(run[0]), error=error)
-        outcomes.append(outcome)
-    return outcomes
+        return interpolate_file(run, targets[number], config, reading=reading, writing=writing, progress=step)
+
+    return each_on_its_own(runs, one, lambda source, error: Outcome(source, error=error))
 
 
 def _written_as(writing: WriteOptions) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from ..interpolation.timeline import surveyed
 from ..io.files import check_output
 from ..trust.report import GAPS, leave_one_out, trust_page, trust_summary, write_trust_report
 from .inputs import ReadOptions, Run, distinct, strip_dataset
+from .many import FINISHED, each_on_its_own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,7 @@ def trust_file(
     scoring, reading = scoring or ScoreOptions(), reading or ReadOptions()
     report = progress or (lambda what, done, total: None)
     if output is not None and output.exists() and resume:
-        return TrustOutcome(str(run[0]), output, notes=("Finished by an earlier run; left as it is.",))
+        return TrustOutcome(str(run[0]), output, notes=(FINISHED,))
     if output is not None:
         check_output(output, [strip_dataset(path) for path in run], overwrite=overwrite)
     chosen, methods = _named(scoring)
@@ -122,22 +123,19 @@ def trust_many(
     progress: Progress | None = None,
 ) -> list[TrustOutcome]:
     """Score many runs; one that cannot be scored does not stop the others."""
-    outcomes = []
     pages: Sequence[Path | None] = [None] * len(runs)
     if folder is not None:
         pages = distinct(folder / f"{run[0].stem}.trust.html" for run in runs)
-    for run, page in zip(runs, pages, strict=True):
-        try:
-            outcome = trust_file(
-                run,
-                page,
-                scoring=scoring,
-                reading=reading,
-                overwrite=overwrite,
-                resume=resume,
-                progress=progress,
-            )
-        except ScanweaveError as error:
-            outcome = TrustOutcome(str(run[0]), error=error)
-        outcomes.append(outcome)
-    return outcomes
+
+    def one(number: int) -> TrustOutcome:
+        return trust_file(
+            runs[number],
+            pages[number],
+            scoring=scoring,
+            reading=reading,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
+
+    return each_on_its_own(runs, one, lambda source, error: TrustOutcome(source, error=error))
