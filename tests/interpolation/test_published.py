@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from scanweave.cine import Cine
-from scanweave.errors import InputError, UsageError
+from scanweave.errors import InputError, ResourceError, UsageError
 from scanweave.interpolation.api import interpolate
 from scanweave.interpolation.published import most_dsa_frames, slow_motion_frames
 from scanweave.models import SuperSlomo, SuperSlomoConfig
@@ -68,9 +68,12 @@ class Still(SuperSlomo):
         self.mean = torch.zeros(1, 3, 1, 1)
         self.seen: list[tuple[int, int]] = []
 
-    def forward(self, frame0, frame1, times):
+    def encode(self, frame0, frame1):
         self.seen.append((frame0.shape[3], frame0.shape[2]))
-        return frame0.unsqueeze(1).expand(-1, len(times), -1, -1, -1)
+        return frame0
+
+    def decode(self, pair, times):
+        return pair.unsqueeze(1).expand(-1, len(times), -1, -1, -1)
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +100,40 @@ def test_sizes_are_those_that_the_program_shrinks_to(rules):
             made = list(slow_motion_frames(pictures, network, 2))
             assert network.seen == [tuple(rule["network"])]
             assert made[1].shape == (rows, columns, 3)
+
+
+class Greedy(Still):
+    """Asks for more memory than there is."""
+
+    def decode(self, pair, times):
+        return torch.empty(1 << 48) + pair
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda network, picture: list(slow_motion_frames([picture, picture], network, 2)),
+        lambda network, picture: most_dsa_frames(picture, picture, network, 1),
+    ],
+)
+def test_memory_that_gives_out_is_named(make):
+    with pytest.raises(ResourceError, match=r"memory gave out.*`scanweave interpolate --tile 256` does not") as refusal:
+        make(Greedy(), np.zeros((32, 32, 3), np.uint8))
+    assert refusal.value.exit_code == 7
+
+
+class Counting(Still):
+    """Notes how many frames it is asked for at once."""
+
+    def decode(self, pair, times):
+        self.seen.append((len(times), len(pair)))
+        return super().decode(pair, times)
+
+
+def test_times_are_made_in_batches_that_memory_bounds():
+    """On frames of 160 x 160 two at once, which are both ways of one time, or two times of one way."""
+    picture, echo, dsa = np.zeros((160, 160, 3), np.uint8), Counting(), Counting()
+    assert len(list(slow_motion_frames([picture, picture], echo, 6))) == 7
+    assert echo.seen[1:] == [(2, 1), (2, 1), (1, 1)]
+    assert len(most_dsa_frames(picture, picture, dsa, 3)) == 3
+    assert dsa.seen[1:] == [(1, 2)] * 3

@@ -21,6 +21,7 @@ AUTO_CORE = 1024
 """What one tile contributes of larger frames, at most."""
 
 _PIXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 22, "mps": 1 << 20}
+_GAVE_OUT = "memory gave out in the network"
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "failed to allocate")
 
 
@@ -131,8 +132,11 @@ def finish(device: torch.device) -> None:
 
 
 @contextmanager
-def running() -> Iterator[None]:
+def running(*, remedy: str = "give --tile 256, or --device cpu") -> Iterator[None]:
     """Run a network: no gradients, float32 in full, and what gives out is named.
+
+    Args:
+        remedy: What the user can do where memory gives out.
 
     Raises:
         ResourceError: Memory gave out, or the compiler of PyTorch cannot compile here.
@@ -141,10 +145,10 @@ def running() -> Iterator[None]:
         with torch.no_grad(), _full_float32():
             yield
     except MemoryError as error:
-        raise _no_memory() from error
+        raise ResourceError(_GAVE_OUT, remedy=remedy) from error
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or any(words in str(error).lower() for words in _NO_MEMORY):
-            raise _no_memory() from error
+            raise ResourceError(_GAVE_OUT, remedy=remedy) from error
         if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             reason = f"the network cannot be compiled here: {str(error).strip().splitlines()[0]}"
             raise ResourceError(reason, remedy="leave out --compile, or install a C++ compiler") from error
@@ -160,7 +164,3 @@ def _full_float32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
-
-
-def _no_memory() -> ResourceError:
-    return ResourceError("memory gave out in the network", remedy="give --tile 256, or --device cpu")

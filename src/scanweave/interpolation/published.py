@@ -6,7 +6,8 @@ authors' programs do instead, so that their files come out again up to one grey 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,11 @@ from torch import Tensor
 
 from ..errors import InputError, UsageError
 from ..models import MostDsa, SuperSlomo
+from .acceleration import running, times_at_once
 
 Picture = NDArray[np.uint8]
+
+_WHOLE = "the published programs take frames whole; `scanweave interpolate --tile 256` does not"
 
 
 def slow_motion_frames(pictures: Iterable[Picture], network: SuperSlomo, factor: int) -> Iterator[Picture]:
@@ -38,6 +42,7 @@ def slow_motion_frames(pictures: Iterable[Picture], network: SuperSlomo, factor:
     Raises:
         InputError: A side below 32 pixels.
         UsageError: A factor below 1.
+        ResourceError: Memory gave out.
 
     Source: Sahashi et al. 2024, their inference program; the order of its steps.
     """
@@ -52,9 +57,8 @@ def slow_motion_frames(pictures: Iterable[Picture], network: SuperSlomo, factor:
         if before is not None:
             yield _enlarged(_there_and_back(before, network), size)
             if factor > 1:
-                with torch.inference_mode():
-                    made = network(before, after, [k / factor for k in range(1, factor)])
-                for frame in made[0]:
+                (made,) = _made(network, before, after, [k / factor for k in range(1, factor)])
+                for frame in made:
                     yield _enlarged(_truncated(frame), size)
         before = after
     if before is not None:
@@ -78,6 +82,7 @@ def most_dsa_frames(first: Picture, second: Picture, network: MostDsa, inter_fra
 
     Raises:
         UsageError: Another number of frames; the script refuses it too.
+        ResourceError: Memory gave out.
 
     Source: Xu et al. 2024, their interpolation script.
     """
@@ -87,14 +92,22 @@ def most_dsa_frames(first: Picture, second: Picture, network: MostDsa, inter_fra
     left, top = (-columns % 32) // 2, (-rows % 32) // 2
     padding = (left, -columns % 32 - left, top, -rows % 32 - top)
     frames = [F.pad(_tensor(picture[..., ::-1]), padding, mode="replicate") for picture in (first, second)]
-    turned = [torch.cat((frame, frame.flip(2, 3))) for frame in frames]
+    before, after = (torch.cat((frame, frame.flip(2, 3))) for frame in frames)
     times = [k / (inter_frames + 1) for k in range(1, inter_frames + 1)]
-    with torch.inference_mode():
-        upright, rotated = network(*turned, times)
+    upright, rotated = _made(network, before, after, times)
     made = (upright + rotated.flip(2, 3)) / 2
     # The network speaks blue, green, red; the script reverses that and its encoder takes the result for blue, green,
     # red again: read back as red, green, blue the file holds the network's own order.
     return [_truncated(frame[:, top : top + rows, left : left + columns]) for frame in made]
+
+
+def _made(network: MostDsa | SuperSlomo, before: Tensor, after: Tensor, times: Sequence[float]) -> Tensor:
+    """Return the frames at `times`, ``(B, N, 3, H, W)``; a bounded number of them runs as one batch."""
+    at_once = times_at_once(before[:, 0].numel(), before.device)
+    with running(remedy=_WHOLE):
+        pair: Any = network.encode(before, after)  # each network knows its own kind
+        parts = torch.split(torch.tensor(times), at_once)
+        return torch.cat([network.decode(pair, part) for part in parts], dim=1)
 
 
 def _shrunk(picture: Picture) -> Tensor:
