@@ -240,6 +240,23 @@ def test_flow_scale_needs_legal_reduced_sides(most_dsa):
         most_dsa(frame, frame, [0.5], flow_scale=-1.0)
 
 
+@pytest.mark.parametrize("flow_scale", [1.0, 0.5])
+@pytest.mark.parametrize(
+    ("shapes", "reason"),
+    [
+        ([(1, 3, 32, 32), (1, 3, 32, 48)], "of one shape"),
+        ([(3, 32, 32), (3, 32, 32)], "of one shape"),
+        ([(1, 1, 32, 32), (1, 1, 32, 32)], "of one shape"),
+        ([(1, 3, 24, 32), (1, 3, 24, 32)], "multiples of 16, not 24 x 32"),
+    ],
+)
+def test_illegal_frames_are_refused_before_they_are_resized(most_dsa, shapes, reason, flow_scale):
+    frames = [torch.zeros(shape) for shape in shapes]
+    for call in (most_dsa, most_dsa.flows):
+        with pytest.raises(ValueError, match=reason):
+            call(*frames, [0.5], flow_scale=flow_scale)
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -131,7 +131,6 @@ class MostDsa(nn.Module):
         self, frame0: Tensor, frame1: Tensor, times: Sequence[float] | Tensor, *, flow_scale: float = 1.0
     ) -> Flows:
         """Return flow, mask and unrefined blend (arguments and errors as of :meth:`forward`)."""
-        check_pair(frame0, frame1, multiple=16)
         pair = self.encode_reduced(frame0, frame1, flow_scale)
         count = times_of_pairs(times, frame0).shape[-1]
         flow, logit = self.estimate(pair, times, size=frame0.shape[2:])
@@ -146,7 +145,8 @@ class MostDsa(nn.Module):
         return Pair(frame0, frame1, *self.feature_bone(frame0, frame1))
 
     def encode_reduced(self, frame0: Tensor, frame1: Tensor, scale: float) -> Pair:
-        """Encode the pair resized by `scale`, for :meth:`decode` to take the flow from."""
+        """Encode the pair resized by `scale`, to take the flow from (errors as of :meth:`forward`)."""
+        check_pair(frame0, frame1, multiple=16)
         if scale != 1.0:
             rows, columns = (side * scale for side in frame0.shape[2:])
             if scale <= 0 or rows % 8 or columns % 8:
