@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from scanweave import weights
 from scanweave.errors import UsageError, WeightsError
-from scanweave.models import SuperSlomo, create
+from scanweave.models import MostDsa, SuperSlomo, create
 from scanweave.weights.most_dsa import infer_config, trained_times
 
 
@@ -66,12 +67,13 @@ def test_the_name_of_a_file_tells_its_times(name, times):
     assert trained_times(Path(name)) == (None if times is None else pytest.approx(times))
 
 
-def test_loading_leaves_random_numbers_alone(dsa_file):
-    torch.manual_seed(1)
-    expected = torch.rand(1)
-    torch.manual_seed(1)
-    weights.load_published("most-dsa", dsa_file)
-    assert torch.rand(1) == expected
+@pytest.mark.parametrize("config", [{}, {"map_side": 3}])
+def test_loading_leaves_random_numbers_alone(config, most_dsa):
+    state = MostDsa(replace(most_dsa.config, **config)).state_dict()
+    before = torch.get_rng_state()
+    network = weights.load_published("most-dsa", state)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert network.config.map_side == config.get("map_side")
 
 
 def test_tensors_of_a_mapping_stay_the_callers(dsa_state):

@@ -40,7 +40,8 @@ class LambdaLayer(nn.Module):
             # Three-dimensional in name only (the value axis has kernel 1): the shape that checkpoints hold.
             self.pos_conv = nn.Conv3d(intra, key, (1, context, context), padding=(0, context // 2, context // 2))
         else:
-            self.rel_pos_emb = nn.Parameter(torch.randn(2 * map_side - 1, 2 * map_side - 1, key, intra))
+            self.rel_pos_emb = nn.Parameter(torch.empty(2 * map_side - 1, 2 * map_side - 1, key, intra))
+            nn.init.normal_(self.rel_pos_emb)
         self.cor_embed = nn.Conv2d(2, heads * key, 1)
         self.channel_compress = nn.Conv2d(channels, heads * key, 1, bias=False)
         self.motion_proj = nn.Conv2d(heads * key, motion, 1)
