@@ -79,6 +79,41 @@ def test_whatever_is_no_tensor_is_named(function, arguments, name, container, tm
         weights.load_published("super-slomo", tmp_path / "a.ckpt")
 
 
+def text(word: str) -> bytes:
+    return b"\x8c" + bytes([len(word)]) + word.encode()
+
+
+HIDDEN = {
+    "texts put under numbers": text("posix") + b"q\x07" + text("system") + b"r\x08\0\0\0" + b"00h\x07j\x08\0\0\0",
+    "texts put and memoized": text("posix") + b"q\x00" + text("system") + b"\x9400h\x00h\x01",
+    "a text memoized anew": text("torch") + b"\x940" + text("posix") + b"q\x000h\x00" + text("system"),
+    "the last text twice": text("system") + b"q\x000" + text("posix") + b"20h\x00",
+    "texts of the first protocol": b"Vposix\np3\n0Vsystem\np4\n0g3\ng4\n",
+    "an innocent name over it": text("posix") + text("system") + text("torch") + text("Size") + b"00",
+    "an innocent name behind a mark": text("posix") + text("system") + b"(" + text("torch") + text("Size") + b"1",
+    "a tuple over it": text("posix") + text("system") + b"(" + text("torch") + text("Size") + b"t0",
+}
+
+
+@pytest.mark.parametrize("way", HIDDEN)
+def test_a_name_is_found_however_it_is_hidden(way, tmp_path):
+    mark, path = tmp_path / "was here", tmp_path / "Inf1.pkl"
+    data = b"\x80\x04" + HIDDEN[way] + b"\x93" + text(f"touch '{mark}'") + b"\x85R."
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match=r"asks to run posix\.system,"):
+        weights.load_published("most-dsa", path)
+    assert not mark.exists()
+    pickle.loads(data)  # what is refused is a pickle that runs
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("made", [b"NN", b"h\x05h\x05", b"", b"t" + text("torch"), b"(((" + text("torch")])
+def test_a_name_of_what_is_no_text_counts_as_hidden(made, tmp_path):
+    (tmp_path / "a.pkl").write_bytes(b"\x80\x04" + made + b"\x93.")
+    with pytest.raises(WeightsError, match="asks to run a name that it hides,"):
+        weights.load_published("most-dsa", tmp_path / "a.pkl")
+
+
 def test_a_hostile_pickle_behind_sound_tensors_is_refused(dsa_state, tmp_path):
     for container in ("zip", "legacy"):
         CONTAINERS[container](dsa_state | {"module.x": Payload(eval, "1")}, tmp_path / "a.pkl")

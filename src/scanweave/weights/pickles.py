@@ -16,6 +16,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from pickletools import OpcodeInfo, markobject
 from typing import Any, Literal
 
 import torch
@@ -102,24 +103,48 @@ def refuse_hostile(data: bytes, *, path: Path) -> None:
 
 def globals_of(stream: bytes) -> Iterator[str]:
     """Yield the dotted name of everything that a pickle (or several, end to end) would import, and import nothing."""
-    texts: list[str] = []
-    memo: list[str] = []
+    stack: list[object] = []
+    memo: dict[int, object] = {}
     try:
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name in ("GLOBAL", "INST"):
                 yield str(argument).replace(" ", ".", 1).replace("__builtin__.", "builtins.", 1)
             elif opcode.name == "STACK_GLOBAL":
-                yield ".".join(texts[-2:]) or "a name that it hides"
+                texts = [text for text in stack[-2:] if isinstance(text, str)]
+                yield ".".join(texts) if len(texts) == 2 else "a name that it hides"
             elif opcode.name in ("EXT1", "EXT2", "EXT4"):
                 yield f"extension {argument}"
-            elif opcode.name == "MEMOIZE":
-                memo.append(texts[-1] if texts else "")
-            elif opcode.name in ("BINGET", "LONG_BINGET") and isinstance(argument, int) and argument < len(memo):
-                texts.append(memo[argument])
-            elif isinstance(argument, str) and opcode.name not in ("PERSID", "GET", "PUT"):
-                texts.append(argument)
+            _follow(opcode, argument, stack, memo)
     except _UNREADABLE:
         return  # what follows a damaged opcode cannot run either
+
+
+def _follow(opcode: OpcodeInfo, argument: object, stack: list[object], memo: dict[int, object]) -> None:
+    """Do to `stack` and `memo` what an opcode does to an unpickler's: texts and marks are kept, all else is None.
+
+    What cannot be followed becomes None too: a name that is made of it counts as hidden.
+    """
+    top = stack[-1] if stack and isinstance(stack[-1], str) else None
+    taken = len(opcode.stack_before)
+    if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+        memo[argument if isinstance(argument, int) else len(memo)] = top
+        return
+    if markobject in opcode.stack_before:
+        while stack and stack.pop() is not markobject:
+            pass
+        taken = opcode.stack_before.index(markobject)
+    if taken:
+        del stack[-taken:]
+    if opcode.name == "MARK":
+        stack.append(markobject)
+    elif opcode.name == "DUP":
+        stack += [top, top]
+    elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+        stack.append(memo.get(argument) if isinstance(argument, int) else None)
+    elif opcode.name.endswith(("STRING", "UNICODE", "UNICODE8")):
+        stack.append(argument)
+    else:
+        stack += [None] * len(opcode.stack_after)
 
 
 def _pickles(data: bytes) -> Iterator[bytes]:
