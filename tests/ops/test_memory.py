@@ -2,11 +2,13 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from scanweave.ops.memory import keep_freed_memory
 
+ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import resource, threading
 import torch
@@ -52,3 +54,10 @@ def test_freed_tensors_leave_their_pages_to_the_next_where_the_c_library_can() -
 def test_what_the_user_chose_stands(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     assert keep_freed_memory.__wrapped__() is False  # the answer of this process is kept already
+
+
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/from-most-dsa.md", "docs/from-slow-motion-echocardiography.md"]
+)
+def test_documents_name_the_switch(document: str) -> None:
+    assert "SCANWEAVE_KEEP_MEMORY=0" in (ROOT / document).read_text(encoding="utf-8")
