@@ -11,8 +11,6 @@ from pydantic.dataclasses import dataclass
 from ..errors import UsageError
 from ..ops.displacement import FieldPadding, Interpolation
 
-Precision = Literal["float32", "bfloat16"]
-
 _COARSEST = 8
 """Cells across the coarsest noise: coarser ones would be nearly affine."""
 
@@ -72,10 +70,6 @@ class RecoveryConfig:
     floor: float | None = 0.1
     """Smallest Jacobian determinant that a step may leave: steps are damped where they would go below. None damps
     nothing, and fields may fold."""
-
-    precision: Precision = "float32"
-    """What the network computes in; displacements and their composition stay float32. bfloat16 takes about half the
-    time where the processor has it."""
 
     def __post_init__(self) -> None:
         if self.recursions < 1 or (self.steps is not None and self.steps < 1):

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..ops.displacement import FieldPadding, compose, jacobian_determinant
 
 _CELL = 4  # voxels across: motions are faded out on a grid as coarse as this
-_REACH = (2, 4)  # cells around a broken place that are faded out, at the first and at the second attempt
+_REACH = (1, 2, 4, 4)  # cells around a broken place that are faded out, attempt by attempt
 _HALVINGS = 12
 _WIDTHS = (5, 9, 17, 33)  # voxels that are averaged, the next where the one before did not help
 _ROUNDS = 4
@@ -53,7 +53,7 @@ def damped_compose(
 
 
 def faded(broken: Tensor, reach: int) -> Tensor:
-    """Return the share of a motion that is kept: least at broken places, 1 from ``2 * reach + 1`` cells off.
+    """Return the share of a motion that is kept: none at broken places, all from ``2 * (reach + 1)`` cells off.
 
     Args:
         broken: ``(B, *space)``, boolean.
@@ -65,9 +65,9 @@ def faded(broken: Tensor, reach: int) -> Tensor:
     pool = F.max_pool2d if broken.ndim == 3 else F.max_pool3d
     ends = [end for size in reversed(broken.shape[1:]) for end in (0, -size % _CELL)]
     cells = pool(F.pad(broken[:, None].float(), ends), _CELL)
-    window = [2 * reach + 1] * (broken.ndim - 1)
-    cells = pool(_padded(cells, window), window, stride=1)
-    cells = _mean(cells, window)
+    # One cell more than the mean reaches: a broken voxel in a corner of its cell would keep a part of its motion.
+    around, window = [2 * reach + 3] * (broken.ndim - 1), [2 * reach + 1] * (broken.ndim - 1)
+    cells = _mean(pool(_padded(cells, around), around, stride=1), window)
     mode = "bilinear" if broken.ndim == 3 else "trilinear"
     grown = [size * _CELL for size in cells.shape[2:]]
     smooth = F.interpolate(cells, size=grown, mode=mode, align_corners=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, TypeAlias, cast, get_args
+from typing import Any, ClassVar, TypeAlias, cast
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from ..grid import Grid
 from ..models import Drdm, channels_last
 from ..ops.displacement import magnitude
 from ..plan import plain
-from .config import PRESETS, Precision, SamplingConfig
+from .config import PRESETS, SamplingConfig
 from .damping import shrunk
 from .diffusion import Noise, joined
 from .fields import DenseField, Field
@@ -44,7 +43,6 @@ class DrdmMethod(DeformationMethod):
         preset: How they are sampled and recovered (`PRESETS`).
         side: Voxels of the square or cube that the network works on, a multiple of 8; by default as fine as the
             image, at most what the published networks are trained on.
-        precision: ``float32`` or ``bfloat16``, of the network; by default the preset's. Displacements stay float32.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
 
@@ -52,7 +50,6 @@ class DrdmMethod(DeformationMethod):
     level: int = 64
     preset: str = "safe"
     side: int | None = None
-    precision: str | None = None
     device: str = "cpu"
 
     name: ClassVar[str] = "drdm"
@@ -63,7 +60,7 @@ class DrdmMethod(DeformationMethod):
 
         Raises:
             WeightsError: No weights.
-            UsageError: A level, preset or precision that there is not.
+            UsageError: A level or preset that there is not.
         """
         super().__post_init__()
         if self.weights is None:
@@ -72,8 +69,6 @@ class DrdmMethod(DeformationMethod):
             raise UsageError(f"a level of {self.level}", remedy=f"give one from 0 to {_LARGEST_LEVEL}")
         if self.preset not in PRESETS:
             raise UsageError(f"no preset is called {self.preset!r}", remedy=f"choose one of {', '.join(PRESETS)}")
-        if self.precision not in (None, *get_args(Precision)):
-            raise UsageError(f"a precision of {self.precision!r}", remedy=f"choose {' or '.join(get_args(Precision))}")
 
     @cached_property
     def network(self) -> Drdm:
@@ -95,11 +90,7 @@ class DrdmMethod(DeformationMethod):
     @property
     def config(self) -> SamplingConfig:
         """How fields are sampled and recovered."""
-        preset = PRESETS[self.preset]
-        if self.precision is None:
-            return preset
-        recovery = dataclasses.replace(preset.recovery, precision=cast(Precision, self.precision))
-        return dataclasses.replace(preset, recovery=recovery)
+        return PRESETS[self.preset]
 
     def draw(self, grid: Grid, generator: torch.Generator) -> Params:
         """Draw a seed."""

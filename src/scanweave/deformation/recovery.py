@@ -100,8 +100,7 @@ def _advanced(network: Drdm, image: Tensor, total: Tensor, step: int, config: Re
     """Return what the network would undo of each field, as seen on the image, and the field with that undone."""
     unit = float(image.shape[2])
     seen = warp(image, total, unit=unit, mode=config.image_mode, padding=config.image_padding)
-    with torch.autocast(seen.device.type, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"):
-        found: Tensor = network(seen, step, recursions=config.recursions)
+    found: Tensor = network(seen, step, recursions=config.recursions)
     if config.floor is None:
         return found, compose(found, total, unit=unit, padding=config.field_padding)
     return found, damped_compose(found, total, unit=unit, floor=config.floor, padding=config.field_padding)
