@@ -116,7 +116,8 @@ def test_damped_motions_never_fold(side, ndims):
 def test_a_network_that_tears_cannot_fold_fields(drdm):
     """Whatever the weights: the floor holds after every step."""
     image = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(6))
-    start = smoothed(wild(32, 2, 3), unit=32, floor=0.1)
+    floor = RecoveryConfig().floor
+    start = smoothed(wild(32, 2, 3), unit=32, floor=floor)
     smallest = []
     recover(
         drdm(2.0),
@@ -127,7 +128,7 @@ def test_a_network_that_tears_cannot_fold_fields(drdm):
         watch=lambda step, found, total: smallest.append(float(jacobian_determinant(total, unit=32).min())),
     )
     assert len(smallest) == 3
-    assert min(smallest) >= 0.1
+    assert min(smallest) >= floor
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -67,7 +67,7 @@ class RecoveryConfig:
     image_mode: Interpolation = "bilinear"
     """Interpolation of the image that the network sees."""
 
-    floor: float | None = 0.1
+    floor: float | None = 0.15
     """Smallest Jacobian determinant that a step may leave: steps are damped where they would go below. None damps
     nothing, and fields may fold."""
 
