@@ -17,7 +17,11 @@ from ..errors import UsageError
 from ..ops.memory import keep_freed_memory
 from .drdm import Drdm, DrdmConfig
 from .most_dsa import MostDsa, MostDsaConfig
+from .sam import SamEncoder, SamEncoderConfig
 from .super_slomo import SuperSlomo, SuperSlomoConfig
+from .uni_coal import UniCoal
+from .uni_coal_config import UniCoalConfig
+from .uni_coal_critic import UniCoalCritic, UniCoalCriticConfig
 
 __all__ = [
     "NETWORKS",
@@ -26,8 +30,14 @@ __all__ = [
     "MostDsa",
     "MostDsaConfig",
     "Network",
+    "SamEncoder",
+    "SamEncoderConfig",
     "SuperSlomo",
     "SuperSlomoConfig",
+    "UniCoal",
+    "UniCoalConfig",
+    "UniCoalCritic",
+    "UniCoalCriticConfig",
     "channels_last",
     "create",
 ]
@@ -49,7 +59,10 @@ class Network:
 NETWORKS = {
     "drdm": Network(Drdm, DrdmConfig),
     "most-dsa": Network(MostDsa, MostDsaConfig),
+    "sam-vit-b-encoder": Network(SamEncoder, SamEncoderConfig),
     "super-slomo": Network(SuperSlomo, SuperSlomoConfig),
+    "uni-coal": Network(UniCoal, UniCoalConfig),
+    "uni-coal-critic": Network(UniCoalCritic, UniCoalCriticConfig),
 }
 
 

@@ -107,3 +107,34 @@ def shape_of(state: Mapping[str, Any], key: str, rank: int) -> tuple[int, ...] |
     """Return the shape of a tensor of `state` if it is there and of this rank."""
     tensor = state.get(key)
     return tuple(tensor.shape) if isinstance(tensor, Tensor) and tensor.ndim == rank else None
+
+
+def unwrapped(state: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return `state` with its keys free of the prefixes of distributed and compiled modules, and a note on each.
+
+    Raises:
+        WeightsError: Two keys become one.
+    """
+    compiled = "_orig_mod."
+    bare, notes = without_prefix({key.replace(compiled, ""): value for key, value in state.items()})
+    if len(bare) != len(state):
+        raise WeightsError(f"holds some tensors twice, with and without the prefix {compiled!r}", remedy="keep one")
+    if any(compiled in key for key in state):
+        notes.append(f"keys bore the prefix {compiled!r} of a compiled module")
+    return bare, notes
+
+
+def checked_constants(state: Mapping[str, Any], constants: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return `state` with the constants that it lacks; those that it has must be right.
+
+    Raises:
+        WeightsError: One has the right shape and other values.
+    """
+    for key, constant in constants.items():
+        value = state.get(key)
+        if not isinstance(value, Tensor) or value.shape != constant.shape or not value.is_floating_point():
+            continue  # told with the other tensors that do not fit
+        if not torch.allclose(value.detach().float().cpu(), constant, atol=1e-5, rtol=1e-4):
+            reason = f"has a filter {key} that is not the one designed for its place"
+            raise WeightsError(reason, remedy="give the file unchanged, of a network of the published sampling rates")
+    return {**state, **{key: constant.clone() for key, constant in constants.items() if key not in state}}

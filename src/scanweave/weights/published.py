@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from ..errors import UsageError, WeightsError
 from ..io.files import atomic_output
 from ..models import NETWORKS, create
-from . import drdm, most_dsa, super_slomo
+from . import drdm, most_dsa, sam, super_slomo, uni_coal, uni_coal_critic
 from .card import Card, Decision, WeightsWarning, card_of, config_of, network_name
 from .containers import Content, read_content
 from .layouts import Layout, Unpacked, without_prefix
@@ -25,14 +25,15 @@ from .layouts import Layout, Unpacked, without_prefix
 LAYOUTS: dict[str, Layout] = {
     "drdm": drdm.LAYOUT,
     "most-dsa": most_dsa.LAYOUT,
+    "sam-vit-b-encoder": sam.LAYOUT,
     "super-slomo": super_slomo.LAYOUT,
+    "uni-coal": uni_coal.LAYOUT,
+    "uni-coal-critic": uni_coal_critic.LAYOUT,
 }
 
 FOREIGN = {
     "conv_first_hi.": "XFusion (EDVR-STF or SWIN-XVR)",
     "fnet.": "RAFT",
-    "synthesis.encoder.": "Uni-COAL",
-    "image_encoder.": "SAM",
     "features.": "an ImageNet VGG, for training losses",
     "down5.conv": "one of the two networks of super-slomo, which belong together",
 }
