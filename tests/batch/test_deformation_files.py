@@ -139,6 +139,55 @@ def test_only_files_of_an_earlier_run_are_replaced(files, tmp_path):
     assert image[0].exists()
 
 
+def test_a_run_that_cannot_be_made_throws_nothing_away(files, tmp_path):
+    image, label = files
+    out = tmp_path / "out"
+    deform_file(image, out, labels=[label])
+    before = contents(out)
+    io.write(ball()[1].respaced((3.0, 1.0, 1.6)), tmp_path / "elsewhere.nii.gz")
+    with pytest.raises(InputError, match="another grid"):
+        deform_file(image, out, labels=[(tmp_path / "elsewhere.nii.gz",)], overwrite=True)
+    with pytest.raises(UsageError, match="0 deformed copies"):
+        deform_file(image, out, options=DeformOptions(n=0), overwrite=True)
+    assert contents(out) == before
+
+
+def test_a_run_that_ends_within_its_first_copy_can_be_taken_up(files, tmp_path, monkeypatch):
+    image, label = files
+    write = io.write
+
+    def full_disk(item, path, **how):
+        if "label" in path.name:
+            raise OutputError("the disk is full")
+        return write(item, path, **how)
+
+    with monkeypatch.context() as patched, pytest.raises(OutputError, match="full"):
+        patched.setattr(io, "write", full_disk)
+        deform_file(image, tmp_path / "out", labels=[label])
+    assert (tmp_path / "out" / "heart_0000.nii.gz").exists()
+    deform_file(image, tmp_path / "out", labels=[label], resume=True)
+    assert manifest(tmp_path / "out").complete
+
+
+def test_a_place_that_was_guessed_is_told(tmp_path):
+    placeless = Volume.from_array(ball()[0].voxels)
+    io.write(placeless, tmp_path / "heart.nii.gz")
+    outcome = deform_file((tmp_path / "heart.nii.gz",), tmp_path / "out")
+    assert "heart.nii.gz: The file states no orientation" in outcome.notes[0]
+
+
+def test_labels_of_one_time_go_with_the_phase_that_is_chosen(files, tmp_path):
+    import nibabel
+
+    image, label = files
+    still = nibabel.load(image[0])
+    phases = np.stack([np.asanyarray(still.dataobj) + k for k in range(3)], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(phases, still.affine), tmp_path / "beating.nii.gz")
+    reading = ReadOptions(time_index=2)
+    outcome = deform_file((tmp_path / "beating.nii.gz",), tmp_path / "out", labels=[label], reading=reading)
+    assert outcome.manifest.complete
+
+
 def test_a_manifest_cannot_name_files_elsewhere(files, tmp_path):
     image, _ = files
     deform_file(image, tmp_path / "out")
@@ -166,6 +215,8 @@ def test_what_cannot_be_deformed_is_named_and_leaves_nothing(tmp_path):
     hole = image.voxels.astype(np.float32)
     hole[0, 0, 0] = np.nan
     refused(image.with_voxels(hole), label, tmp_path, InputError, "not numbers")
+    hole[0], hole[-1, 0, 0] = image.voxels[0], np.nan  # in the last slice that would be written
+    refused(image.with_voxels(hole), label, tmp_path, InputError, "not numbers", options=DeformOptions(slices="all"))
     refused(image, label, tmp_path, UsageError, "no slice 8 in 8", options=DeformOptions(slices=(8,)))
     refused(image, label, tmp_path, UsageError, "level", options=DeformOptions(options=(("level", 60),)))
     refused(image, label, tmp_path, UnsupportedError, "over time", reading=ReadOptions(as_="cine"))

@@ -61,6 +61,14 @@ def test_what_was_drawn_makes_the_same_copy_again(heart):
     assert not np.array_equal(first.image.voxels, second.image.voxels)
 
 
+def test_a_copy_deforms_its_own_source_to_itself(heart):
+    volume, label = heart
+    generator = torch.Generator().manual_seed(3)
+    (copy,) = scanweave.deform(volume, label=label, max_displacement=9.0, generator=generator)
+    np.testing.assert_array_equal(apply(copy, volume).voxels, copy.image.voxels)
+    np.testing.assert_array_equal(apply(copy, label, label=True).voxels, copy.label.voxels)
+
+
 def test_a_stored_field_deforms_further_volumes_also_on_other_grids(heart):
     scan, label = heart
     (copy,) = deform(scan, label=label, generator=seeded())

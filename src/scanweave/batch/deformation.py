@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ import torch
 from .. import io
 from ..cine import Derivation
 from ..deformation import Deformed, Method, create, replay
-from ..deformation.api import field_on
+from ..deformation.api import check_sources, field_on
 from ..deformation.checks import Spread
 from ..deformation.elastic import FoldingWarning
 from ..deformation.labels import LabelRule
@@ -39,7 +39,7 @@ from ..io.files import check_output, remove_leftovers
 from ..io.published_drdm import stem
 from ..plan import Plan, fingerprint, plain
 from ..volume import Volume
-from .deformation_cases import Case, Slices, cases_of, read_volume
+from .deformation_cases import Case, Slices, cases_of, read_label, read_volume
 from .deformation_manifest import CopyEntry, CopyStore, MadeFile, Manifest
 from .inputs import ReadOptions, Run, distinct, strip_dataset
 from .many import FINISHED, each_on_its_own
@@ -166,7 +166,7 @@ def deform_file(
         check_output(sheet, files, overwrite=overwrite or resume)
     method = options.made()
     image = read_volume(run, reading)
-    marked = tuple(read_volume(label, replace(reading, series=None)) for label in labels)
+    marked = tuple(read_label(label, reading) for label in labels)
     cases = cases_of(stem(strip_dataset(run[0])), image, marked, options.slices)
     if options.format == "dicom":
         require_source(image)
@@ -251,16 +251,18 @@ def make_copies(
     """
     told = progress or (lambda what, done, total: None)
     total = sum(len(case.levels or range(options.n)) for case in cases)
+    _check_dimensions(method, cases)
+    for case in cases:  # all of them before the first is written, and before what an earlier run left is thrown away
+        check_sources(case.image, case.labels)
+    drawn = [_drawn(method, case, options, (stream, number)) for number, case in enumerate(cases)]
     store = CopyStore(layout.root, layout.manifest, plan, inputs=inputs, overwrite=overwrite, resume=resume)
     if store.manifest.complete:
         finished = (*store.manifest.notes, FINISHED)
         return store.manifest.model_copy(update={"notes": finished})
-    _check_dimensions(method, cases)
-    for number, case in enumerate(cases):
+    for case, params in zip(cases, drawn, strict=True):
         spread = Spread()
         for entry in _kept(store, case):
             spread.add(field_on(io.read_displacement(store.path(entry, "field")), case.image.grid))
-        params = _drawn(method, case, options, (stream, number))
         missing = [k for k in range(len(params)) if not store.has(case.stem, k)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FoldingWarning)  # said once, in the notes
@@ -273,12 +275,13 @@ def make_copies(
                 beyond=options.beyond,
             )
             for k, copy in zip(missing, copies, strict=True):
+                store.begin()
                 store.add(_written(copy, case, k, layout))
                 spread.add(copy.field)
                 told("deforming", len(store.manifest.copies), total)
         if spread.count > 1:
             store.set_diversity(case.stem, spread.mm(lattice(case.image.grid)[1]))
-    return store.finish(_notes(store))
+    return store.finish(_notes(store, cases))
 
 
 def _kept(store: CopyStore, case: Case) -> list[CopyEntry]:
@@ -355,10 +358,11 @@ def _check_dimensions(method: Method, cases: Iterable[Case]) -> None:
             )
 
 
-def _notes(store: CopyStore) -> tuple[str, ...]:
+def _notes(store: CopyStore, cases: Sequence[Case]) -> tuple[str, ...]:
     copies = store.manifest.copies
     folded = [entry for entry in copies if entry.checks["folded"] > 0]
-    notes = []
+    sources = (case.image.source for case in cases)  # a spacing or orientation that was guessed decides every mm below
+    notes = [f"{Path(source.path or 'the image').name}: {note}" for source in sources for note in source.notes]
     if folded:
         worst = max(entry.checks["folded"] for entry in folded)
         notes.append(
@@ -367,4 +371,4 @@ def _notes(store: CopyStore) -> tuple[str, ...]:
         )
     if store.found:
         notes.append(f"Taken up after an interruption: {store.found} copies were there already.")
-    return tuple(notes)
+    return tuple(dict.fromkeys(notes))

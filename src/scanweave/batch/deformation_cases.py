@@ -71,6 +71,21 @@ def read_volume(run: Run, reading: ReadOptions) -> Volume:
     return found
 
 
+def read_label(run: Run, reading: ReadOptions) -> Volume:
+    """Read a map of labels; one without phases goes with any phase of its image.
+
+    Raises:
+        UnsupportedError: A run over time was asked for.
+    """
+    still = replace(reading, series=None, time_index=None)
+    if reading.time_index is None:
+        return read_volume(run, still)
+    try:
+        return read_volume(run, still)
+    except InputError:  # it has phases as well, and none was chosen
+        return read_volume(run, replace(still, time_index=reading.time_index))
+
+
 def cases_of(name: str, image: Volume, labels: tuple[Volume, ...], slices: Slices | None) -> list[Case]:
     """Return what of an image is deformed on its own: the whole, or some of its slices.
 

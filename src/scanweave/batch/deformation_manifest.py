@@ -140,6 +140,11 @@ class CopyStore:
         """Return whether a copy is there."""
         return any(entry.stem == stem and entry.copy_ == copy for entry in self.manifest.copies)
 
+    def begin(self) -> None:
+        """Say whose folder this is, before the first file lies in it: a run that is killed then can be taken up."""
+        if not self._file.exists():
+            self._write()
+
     def add(self, entry: CopyEntry) -> None:
         """Take in a copy whose files are written."""
         copies = sorted((*self.manifest.copies, entry), key=lambda one: (one.stem, one.copy_))

@@ -148,7 +148,7 @@ def deform_each(
         at_once: Copies whose fields a network makes together.
     """
     chosen, labels = create(method), _listed(label)
-    _check(volume, labels)
+    check_sources(volume, labels)
     params = chosen.sample(volume.grid, n, generator)
     return replay(volume, params, label=labels, method=chosen, label_rule=label_rule, beyond=beyond, at_once=at_once)
 
@@ -168,7 +168,7 @@ def replay(
     Arguments and errors are those of `deform_each`.
     """
     chosen, labels = create(method), _listed(label)
-    _check(volume, labels)
+    check_sources(volume, labels)
     seen = unit_image(volume) if chosen.needs_image else None
     described = chosen.describe()
     for first in range(0, len(params), at_once):
@@ -260,7 +260,11 @@ def apply(
     """
     displacement = deformation.displacement if isinstance(deformation, Deformed) else deformation
     if isinstance(item, Volume):
-        field = field_on(displacement, item.grid)
+        field: Field
+        if isinstance(deformation, Deformed) and deformation.grid.matches(item.grid):
+            field = deformation.field  # millimetres would cost the last bits
+        else:
+            field = field_on(displacement, item.grid)
         image, marked = ([], [item]) if label else ([item], [])
         images, labels = pull_volumes(field, image, marked, rule=label_rule, beyond=beyond)
         return (images or labels)[0]
@@ -284,8 +288,12 @@ def _listed(label: Volume | Sequence[Volume] | None) -> list[Volume]:
     return [label] if isinstance(label, Volume) else list(label)
 
 
-def _check(volume: Volume, labels: Sequence[Volume]) -> None:
-    """Refuse what cannot be deformed, before anything is drawn."""
+def check_sources(volume: Volume, labels: Sequence[Volume]) -> None:
+    """Refuse what cannot be deformed, before anything is drawn.
+
+    Raises:
+        InputError: NaN; labels that are no whole numbers, or on another grid.
+    """
     refuse_nan(volume)
     for label in labels:
         refuse_unlabelled(label)
