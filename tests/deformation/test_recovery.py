@@ -131,12 +131,12 @@ def test_a_network_that_tears_cannot_fold_fields(drdm):
     assert min(smallest) >= floor
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_copies_together_are_those_one_by_one(threads, drdm):
+@pytest.mark.parametrize(("threads", "ndims", "side"), [(1, 2, 24), (2, 2, 24), (2, 3, 16)])
+def test_copies_together_are_those_one_by_one(threads, ndims, side, drdm):
     known = torch.get_num_threads()
-    network = drdm(0.05).train()
-    image = torch.rand(1, 1, 24, 24, generator=torch.Generator().manual_seed(7))
-    start = 0.05 * wild(24, 2, 5)
+    network = drdm(0.05, ndims=ndims).train()
+    image = torch.rand(1, 1, *[side] * ndims, generator=torch.Generator().manual_seed(7))
+    start = 0.05 * wild(side, ndims, 5)
     try:
         torch.set_num_threads(threads)
         together = recover(network, image, start, config=RecoveryConfig(steps=3))
