@@ -35,17 +35,20 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from scanweave import weights
-from scanweave.deformation import RecoveryConfig, SamplingConfig, draw, sample, warp_labels
-from scanweave.deformation.diffusion import Noise
+from scanweave.deformation import RecoveryConfig, SamplingConfig, draw, warp_labels
+from scanweave.deformation.config import DiffusionConfig
+from scanweave.deformation.damping import smoothed
+from scanweave.deformation.diffusion import Noise, random_field
 from scanweave.deformation.evaluate import diversity, label_change, yardsticks
 from scanweave.deformation.recipe import DrdmRecipeConfig
+from scanweave.deformation.recovery import recover
 from scanweave.deformation.simulated import SimulatedImages
 from scanweave.models import Drdm
 from scanweave.simulate import labels
 from scanweave.training.order import validation_draw
 
 RESULTS = Path(__file__).parent / "results"
-SETTINGS = ((48, 1.0), (64, 1.0), (80, 1.0), (80, 2.0))
+SETTINGS: tuple[tuple[int, float], ...] = ((48, 1.0), (64, 1.0), (80, 1.0), (80, 2.0))
 """Level that copies are recovered from, and factor on the velocities."""
 
 SAMPLERS = ("network", "untrained", "network, damped", "untrained, damped", "where both began")
@@ -56,6 +59,7 @@ _LOG_BYTES = 190_000
 _LEG = 400.0  # seconds
 
 Row = dict[str, float]
+Setting = tuple[int, float]
 Labels = NDArray[np.integer[Any]]
 
 
@@ -146,13 +150,19 @@ def faster(noise: Noise, factors: Tensor) -> Noise:
     return Noise(*(tuple(scale * factors.view(-1, *[1] * (scale.ndim - 1)) for scale in part) for part in noise))
 
 
-def slowed(image: Tensor, noise: Noise, level: int, wanted: Tensor, config: SamplingConfig) -> Tensor:
+def untouched(noise: Noise, level: int, side: int, config: SamplingConfig) -> Tensor:
+    """Return the random fields that noise makes, in fractions of the side."""
+    levels = [level] * len(noise.velocity[0])
+    fields = random_field(noise, levels, side, config.diffusion, squaring=True).displacement
+    floor = config.recovery.floor
+    return fields if floor is None else smoothed(fields, unit=float(side), floor=floor)
+
+
+def slowed(noise: Noise, level: int, side: int, wanted: Tensor, config: SamplingConfig) -> Tensor:
     """Return the untrained sampler's fields of given displacements without shifts, in voxels."""
     factors = torch.ones(len(wanted))
     for _ in range(12):
-        fields = sample(
-            None, image, [level] * len(wanted), noise=faster(noise, factors), side=image.shape[1], config=config
-        ).fields
+        fields = side * untouched(faster(noise, factors), level, side, config)
         missing = (wanted / bent(fields)).to(torch.float32)
         if float((missing - 1).abs().max()) < _MATCHED:
             break
@@ -161,19 +171,19 @@ def slowed(image: Tensor, noise: Noise, level: int, wanted: Tensor, config: Samp
 
 
 def both(
-    network: Drdm, image: Tensor, noise: Noise, level: int, *, diffusion: Any, steps: int | None
+    network: Drdm, image: Tensor, noise: Noise, level: int, *, diffusion: DiffusionConfig, steps: int | None
 ) -> dict[str, Tensor]:
     """Return the fields of every sampler, in voxels."""
-    copies, side = len(noise.velocity[0]), image.shape[1]
+    side = image.shape[1]
     found: dict[str, Tensor] = {}
     for suffix, floor in (("", None), (", damped", RecoveryConfig().floor)):
         config = SamplingConfig(diffusion=diffusion, recovery=RecoveryConfig(floor=floor, steps=steps))
-        made = sample(network, image, [level] * copies, noise=noise, side=side, config=config).fields
+        start = untouched(noise, level, side, config)
+        made = side * recover(network, image[None], start, config=config.recovery)
         found[f"network{suffix}"] = made
-        found[f"untrained{suffix}"] = slowed(image, noise, level, bent(made), config)
+        found[f"untrained{suffix}"] = slowed(noise, level, side, bent(made), config)
         if floor is None:
-            start = sample(None, image, [level] * copies, noise=noise, side=side, config=config)
-            found["where both began"] = start.fields
+            found["where both began"] = side * start
     return found
 
 
@@ -201,12 +211,18 @@ def judged(fields: Tensor, image: Tensor, label: Labels) -> list[Row]:
 
 
 def compare(
-    network: Drdm, config: DrdmRecipeConfig, *, count: int, copies: int, steps: int | None
+    network: Drdm,
+    config: DrdmRecipeConfig,
+    *,
+    count: int,
+    copies: int,
+    steps: int | None,
+    settings: Sequence[Setting] = SETTINGS,
 ) -> dict[str, dict[str, Row]]:
     """Return the means of every sampler over all copies of all subjects, by setting and, as `all`, over them."""
     rows: dict[str, dict[str, list[Row]]] = {}
     for number, (image, label) in enumerate(subjects(config, count)):
-        for level, strength in SETTINGS:
+        for level, strength in settings:
             sampling = SamplingConfig(diffusion=config.diffusion)
             generator = torch.Generator().manual_seed(number)
             noise = draw(config.ndims, copies, config=sampling, generator=generator)
@@ -262,11 +278,17 @@ def trained(log: Path) -> Iterator[str]:
     """Yield what a log tells of its training, as Markdown."""
     events = [json.loads(line) for line in log.read_text().splitlines()]
     scores = [event for event in events if event["event"] == "validation"]
-    names = ["step", "angle", *sorted(name for name in scores[0] if name.startswith("angle_"))] if scores else []
+    names = ["step", "angle", *(name for name in scores[0] if name.startswith("angle_"))] if scores else []
     if names:
         yield from ("Held-out images during training:", "", f"| {' | '.join(names)} |", f"|{' ---: |' * len(names)}")
     for event in scores:
         yield f"| {' | '.join(f'{event[name]:.4g}' for name in names)} |"
+
+
+def setting(text: str) -> Setting:
+    """Return what an argument ``LEVEL:STRENGTH`` means."""
+    level, _, strength = text.partition(":")
+    return int(level), float(strength or 1)
 
 
 def main() -> int:
@@ -278,13 +300,21 @@ def main() -> int:
     parser.add_argument("--subjects", type=int, default=12)
     parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--steps", type=int, help="of the recovery; by default all that the network knows")
+    parser.add_argument("--settings", type=setting, nargs="+", default=SETTINGS, metavar="LEVEL:STRENGTH")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     found = options.compare or train_for(options.minutes, options.ndims, options.output)
     network = cast(Drdm, weights.open("drdm", str(found)).eval())
     config = TypeAdapter(DrdmRecipeConfig).validate_python(weights.card_of(network).training["config"])
-    told = compare(network, config, count=options.subjects, copies=options.copies, steps=options.steps)
+    told = compare(
+        network,
+        config,
+        count=options.subjects,
+        copies=options.copies,
+        steps=options.steps,
+        settings=options.settings,
+    )
     against = objections(told["all"]["network"], told["all"]["untrained"])
     heading = (
         f"DRDM in {options.ndims}D, {config.simulation.side} voxels a side: {options.subjects} held-out subjects, "

@@ -110,6 +110,37 @@ def test_training_lowers_the_loss_on_what_it_sees():
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_the_angle_is_learnt_where_the_last_kernel_keeps_to_small_steps():
+    recipe = begun(
+        augmentation=AugmentationConfig(turn=0, flip=0, stretch=0, noise=0),
+        distance="image",
+        output_scale=0.02,
+        output_rate=0.02,
+        recursions=1,
+        rate=Rate(strategy="constant", base=3e-3),
+    )
+    batch = batch_of(recipe.samples(), 2)
+    batch = {**batch, "level": torch.full((2,), 60)}
+    angles = []
+    for step in range(60):
+        (update,) = recipe.updates(batch, step)
+        recipe.optimizers()["drdm"].zero_grad()
+        update.loss.backward()
+        recipe.optimizers()["drdm"].step()
+        angles.append(float(torch.as_tensor(update.logs["angle"]).detach()))
+    assert angles[0] > -0.3
+    assert angles[-1] < -0.7
+
+
+def test_regularity_has_the_weight_it_is_given():
+    for weight in (0.0, 500.0):
+        recipe = begun(regularity=weight)
+        (update,) = recipe.updates(batch_of(recipe.samples(), 2), 0)
+        terms = {name: float(torch.as_tensor(value).detach()) for name, value in update.logs.items()}
+        expected = terms["distance"] + terms["angle"] + weight * terms["regularity"]
+        assert float(update.loss.detach()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_seed_is_one_field_whatever_else_is_in_the_batch():
     recipe = begun(augmentation=AugmentationConfig(turn=0, flip=0, stretch=0, noise=0))
     batch = batch_of(recipe.samples(), 2)

@@ -26,7 +26,7 @@ class Losses(NamedTuple):
     """The published loss and its terms.
 
     Attributes:
-        total: distance + angle + 10 x regularity.
+        total: distance + angle + 10 x regularity, or another weight of it.
         distance: How far the prediction is from undoing the target.
         angle: Cosine between prediction and target; -1 where they are opposite.
         regularity: Roughness and folding of the prediction.
@@ -45,6 +45,7 @@ def drdm_losses(
     padding: FieldPadding,
     folding: Literal["published", "exact"] = "published",
     over: Literal["voxel", "image"] = "voxel",
+    regularity_weight: float = REGULARITY_WEIGHT,
 ) -> Losses:
     """Return the loss of predicted fields.
 
@@ -54,6 +55,7 @@ def drdm_losses(
         padding: Of the prediction beyond the edge, where the target moves it.
         folding: Which penalty on folding.
         over: What errors of the distance are in proportion to; see :func:`distance_loss`.
+        regularity_weight: Of roughness and folding.
     """
     moved = warp(predicted, target, unit=float(predicted.shape[2]), padding=padding)
     distance, angle = distance_loss(moved, target, over=over), angle_loss(moved, target)
@@ -63,7 +65,7 @@ def drdm_losses(
         else folding_loss(predicted, unit=float(predicted.shape[2]))
     )
     regularity = roughness_loss(predicted) + FOLDING_WEIGHT * folds
-    return Losses(distance + angle + REGULARITY_WEIGHT * regularity, distance, angle, regularity)
+    return Losses(distance + angle + regularity_weight * regularity, distance, angle, regularity)
 
 
 def distance_loss(moved: Tensor, target: Tensor, *, over: Literal["voxel", "image"] = "voxel") -> Tensor:

@@ -26,7 +26,7 @@ from .config import DiffusionConfig, RecoveryConfig, SamplingConfig
 from .data import DataConfig, DiffusedSamples, ImageSource, data_sha256, open_images
 from .diffusion import draw_noise, joined, random_field
 from .evaluate import yardsticks
-from .losses import Losses, angle_loss, drdm_losses
+from .losses import REGULARITY_WEIGHT, Losses, angle_loss, drdm_losses
 from .sampling import sample
 from .simulated import SimulatedImages, SimulationConfig
 
@@ -110,6 +110,10 @@ class DrdmRecipeConfig(NetworkRecipeConfig):
     folding: Literal["exact", "published"] = "exact"
     """Penalty on folding: of the Jacobian determinant, or of what the published program takes for it."""
 
+    regularity: float = Field(default=REGULARITY_WEIGHT, ge=0)
+    """Weight of roughness and folding. At the published one a small network predicts fields that are rough by the
+    voxel, whose sum over all steps folds, though each is right on the whole."""
+
     rate: Rate = Rate()
     """The learning rate of every step, of Adam."""
 
@@ -188,13 +192,9 @@ class DrdmRecipe(NetworkRecipe):
 
     def make_optimizer(self) -> torch.optim.Optimizer:
         """Return Adam over all parameters; those of the last kernel may go slower."""
-        last = {id(parameter) for parameter in self.network.conv_out.parameters()}
-        rest = [parameter for parameter in self.network.parameters() if id(parameter) not in last]
-        groups = [
-            {"params": rest, "share": 1.0},
-            {"params": list(self.network.conv_out.parameters()), "share": self.config.output_rate},
-        ]
-        return SharedRateAdam(groups, lr=self.config.rate.base)
+        rest = [value for name, value in self.network.named_parameters() if not name.startswith("conv_out.")]
+        last = {"params": list(self.network.conv_out.parameters()), "share": self.config.output_rate}
+        return SharedRateAdam([{"params": rest, "share": 1.0}, last], lr=self.config.rate.base)
 
     def published_file(self, stem: str) -> str:
         """Return the published place of weights: ``STEM/models/cmr_recresacnet/000000_cmr_recresacnet.pth``."""
@@ -235,7 +235,12 @@ class DrdmRecipe(NetworkRecipe):
         with torch.autocast(images.device.type, enabled=False):
             predicted = predicted.float()
             losses = drdm_losses(
-                predicted, drawn.target, padding=config.field_padding, folding=config.folding, over=config.distance
+                predicted,
+                drawn.target,
+                padding=config.field_padding,
+                folding=config.folding,
+                over=config.distance,
+                regularity_weight=config.regularity,
             )
         return Judged(seen, drawn.displacement, predicted, drawn.target, losses)
 
