@@ -70,8 +70,11 @@ def test_from_drdm(published, tmp_path, run_all):
         assert (made / name / "manifest.json").exists()
         for kind in ("img", "msk", "ddf"):
             names = [MadeName.parse(path) for path in (made / name / kind).iterdir()]
-            assert len(names) == (count if kind == "ddf" else 2 * count)
             assert all(found is not None and found.patient in (0, 1) for found in names)
+            if kind == "ddf":
+                assert len(names) == count
+            else:  # the source, what it was diffused to, and the copy
+                assert len(names) == 3 * count and sum(found.noised for found in names) == count
     assert (tmp_path / "copies" / "patient001_frame01_0000_label.nii.gz").exists()
     assert (tmp_path / "drdm" / "patient001_frame01_slice001_0000_field.nii.gz").exists()
     assert (tmp_path / "copies.report.html").exists() and (tmp_path / "drdm.report.html").exists()

@@ -26,7 +26,11 @@ def stored() -> nbformat.NotebookNode:
 def kinds(notebook: nbformat.NotebookNode) -> list[list[str]]:
     """Return what kinds of output each cell of code shows, such as ``image/png`` and ``stdout``."""
     return [
-        [kind for output in cell.outputs for kind in output.get("data", {output.get("name", output.output_type): None})]
+        [
+            kind
+            for output in cell.outputs
+            for kind in sorted(output.get("data", {output.get("name", output.output_type): None}))
+        ]
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]

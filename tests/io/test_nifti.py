@@ -324,7 +324,7 @@ def test_outputs_are_whole_equal_and_never_inputs(tmp_path):
         io.write(volume, tmp_path / "b.nii.gz")
     with pytest.raises(UsageError, match=r"suffix \.xyz"):
         io.write(volume, tmp_path / "b.xyz")
-    with pytest.raises(UnsupportedError, match="as DICOM"):
+    with pytest.raises(UnsupportedError, match="comes from no DICOM"):
         io.write(volume, tmp_path / "b.dcm")
     broken = Volume(lambda: np.zeros((1, 1, 1)), grid=volume.grid, dtype=np.int16)
     with pytest.raises(InputError):
