@@ -2,9 +2,11 @@
 
     SCANWEAVE_SHARED=... python benchmarks/deformation.py quality [--presets safe fast consistent] [--level 80]
     SCANWEAVE_SHARED=... python benchmarks/deformation.py speed [--presets safe fast] [--copies 16] [--threads 2]
+    SCANWEAVE_SHARED=... python benchmarks/deformation.py stack
 
 Quality: slices 2, 4 and 6 of the stack, seeds 0 to 2, every preset from the same noise. Components are counted with
 diagonal neighbours, on labels warped to the nearest. Speed: the whole recovery loop of copies made at once, per copy.
+Stack: 12 copies of the whole stack for each of seeds 0 to 2, without a network, slices held together and moved freely.
 U is the best time of one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32, taken between the steps, so that
 machines and their moods cancel. `--cpu-time` counts processor seconds (use one thread).
 """
@@ -25,11 +27,15 @@ from scipy import ndimage
 from skimage.transform import resize
 from torch import Tensor, nn
 
-from scanweave import weights
+from scanweave import read, weights
 from scanweave.deformation import PRESETS, SamplingConfig, draw, warp_labels
+from scanweave.deformation.api import replay
 from scanweave.deformation.damping import smoothed
+from scanweave.deformation.diffeomorphic import Diffeomorphic
 from scanweave.deformation.diffusion import joined, random_field
+from scanweave.deformation.elastic import Elastic
 from scanweave.deformation.recovery import recover
+from scanweave.grid import Grid
 from scanweave.models import Drdm, channels_last
 from scanweave.ops.displacement import jacobian_determinant, magnitude
 
@@ -39,6 +45,7 @@ QUALITY = (
     "| preset | network calls | folded, worst run | folded, body | smallest det | mean px | max px | diversity px "
     "| area RV / myo / LV | components kept | roughness |\n" + "| --- " * 11 + "|"
 )
+STACK = "| method | slices | labels in as many parts | copies | copies that fold | mean mm |\n" + "| --- " * 6 + "|"
 SPEED = "| preset | copies | steps | seconds per copy | U, seconds | U per copy |\n" + "| --- " * 6 + "|"
 
 
@@ -66,6 +73,24 @@ def stack() -> tuple[Tensor, Tensor]:
         ]
         labels.append(np.argmax(shares, axis=0))
     return torch.from_numpy(np.stack(images)).float()[:, None], torch.from_numpy(np.stack(labels))[:, None]
+
+
+def whole_stack(method: Diffeomorphic | Elastic, copies: int = 12) -> str:
+    files = (folder() / f"patient001_frame01{kind}.nii.gz" for kind in ("", "_gt"))
+    image, label = (read(path, as_="volume") for path in files)
+    grid = Grid.spaced(image.grid.shape, (10, 1.5625, 1.5625))
+    image, label = (volume.with_voxels(volume.voxels, grid=grid) for volume in (image, label))
+    kept, folding, means = [], 0, []
+    for seed in SEEDS:
+        drawn = method.sample(grid, copies, torch.Generator().manual_seed(seed))
+        for copy in replay(image, drawn, label=label, method=method):
+            kept.append([one.components_after == one.components_before for one in copy.label_checks[0]])
+            folding += copy.checks.folded > 0
+            means.append(copy.checks.mean_mm)
+    return (
+        f"| {method.name} | {'free' if method.through_plane else 'held'} | {np.sum(kept)}/{np.size(kept)} "
+        f"| {np.all(kept, axis=1).sum()}/{len(kept)} | {folding} | {np.mean(means):.1f} |"
+    )
 
 
 def start(config: SamplingConfig, seeds: list[int], level: int) -> Tensor:
@@ -135,7 +160,7 @@ def speed(preset: str, level: int, copies: int, clock: Callable[[], float]) -> s
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["quality", "speed"])
+    parser.add_argument("part", choices=["quality", "speed", "stack"])
     parser.add_argument("--presets", nargs="+", choices=sorted(PRESETS), default=["safe", "fast"])
     parser.add_argument("--level", type=int, default=80)
     parser.add_argument("--copies", type=int, default=16)
@@ -145,9 +170,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.cpu_time else time.perf_counter
-    lines = [QUALITY if options.part == "quality" else SPEED]
+    lines = [{"quality": QUALITY, "speed": SPEED, "stack": STACK}[options.part]]
     print(lines[0])
-    for preset in options.presets:
+    for method, free in product((Diffeomorphic, Elastic), (None, True)) if options.part == "stack" else ():
+        lines.append(whole_stack(method(through_plane=free)))
+        print(lines[-1], flush=True)
+    for preset in options.presets if options.part != "stack" else ():
         if options.part == "quality":
             lines.append(quality(preset, options.level))
         else:
