@@ -23,7 +23,7 @@ from torch import Tensor
 
 from scanweave.deformation import Deformed, Method, create
 from scanweave.deformation.elastic import FoldingWarning
-from scanweave.interpolation.comparison import bootstrap
+from scanweave.metrics import bootstrap
 from scanweave.simulate import (
     AcquisitionConfig,
     HeartConfig,

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from scanweave.interpolation.comparison import (
-    bootstrap,
     differences,
     most_dsa_file,
     most_dsa_report,
@@ -55,15 +54,6 @@ def test_frames_of_one_patient_do_not_narrow_the_interval():
     few, many = (differences(patients(gains, frames=n), ["psnr"], baselines=["hold"])[0] for n in (1, 20))
     assert few.interval == pytest.approx(many.interval)
     assert few.outcome == "unclear"
-
-
-def test_the_interval_is_about_two_standard_errors_each_way():
-    values = np.random.default_rng(1).normal(2, 1, 400)
-    low, high = bootstrap(values, resamples=4000)
-    wide = 2 * 1.96 * values.std() / math.sqrt(len(values))
-    assert high - low == pytest.approx(wide, rel=0.1)
-    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.02)
-    assert bootstrap(values, seed=3) == bootstrap(values, seed=3) != bootstrap(values, seed=4)
 
 
 def test_a_sure_difference_that_nobody_sees_is_level():

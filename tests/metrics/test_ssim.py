@@ -31,6 +31,17 @@ def test_agrees_with_scikit_image(window, scale):
 
 
 @pytest.mark.parametrize("window", OF_SKIMAGE)
+def test_volumes_agree_with_scikit_image(window):
+    estimate, truth = noisy_pair((2, 14, 19, 17))
+    for one, other in zip(estimate, truth, strict=True):
+        mean, full = structural_similarity(one, other, data_range=1, full=True, **OF_SKIMAGE[window])
+        assert ssim(one, other, window=window, axes=3) == pytest.approx(mean, abs=1e-12)
+        np.testing.assert_allclose(ssim_map(one, other, window=window, axes=3), full, atol=1e-12)
+    each = [ssim(one, other, window=window, axes=3) for one, other in zip(estimate, truth, strict=True)]
+    assert ssim(estimate, truth, window=window, axes=3) == pytest.approx(np.mean(each), abs=1e-12)
+
+
+@pytest.mark.parametrize("window", OF_SKIMAGE)
 def test_colour_is_the_mean_over_channels(window):
     estimate, truth = noisy_pair((3, 30, 24))
     expected = structural_similarity(estimate, truth, data_range=1, channel_axis=0, **OF_SKIMAGE[window])
@@ -75,6 +86,8 @@ def test_any_size_is_bounded_symmetric_and_one_for_equals(rows, columns, window,
     [
         (np.zeros((8, 9)), np.zeros((9, 8)), {}, r"\(8, 9\).*\(9, 8\)"),
         (np.zeros(8), np.zeros(8), {}, r"\(8,\) are not"),
+        (np.zeros((8, 8)), np.zeros((8, 8)), {"axes": 3}, "slice, row, column"),
+        (np.zeros((8, 8)), np.zeros((8, 8)), {"axes": 1}, "2 or 3 axes, not 1"),
         (np.zeros((8, 8)), np.zeros((8, 8)), {"window": "hann"}, "gaussian, uniform"),
         (np.zeros((8, 8)), np.zeros((8, 8)), {"peak": 0}, "peak"),
         (np.zeros((8, 8), complex), np.zeros((8, 8)), {}, "complex"),

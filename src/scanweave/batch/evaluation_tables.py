@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from ..interpolation.comparison import (
-    FEW,
-    TOO_FEW,
     Difference,
     differences,
     most_dsa_report,
@@ -20,6 +18,7 @@ from ..interpolation.comparison import (
     triplet_report,
 )
 from ..interpolation.evaluate import RUN_MEASURES, Row
+from ..metrics import FEW, TOO_FEW
 from ..plan import Plan, plain
 from .evaluation_cases import BASELINES
 from .evaluation_options import EvaluationOptions, ProtocolName

@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..metrics import bootstrap, outcome
 from ..trust.core import quartiles
 from .evaluate import Row
 from .pair_recipe import BEST_PSNR
 
 Key = tuple[Any, ...]
-FEW, TOO_FEW = 10, 6
-"""Below the first an interval is rough. Below the second it says nothing: five patients who all gain do so by chance
-alone once in sixteen times."""
-
 LEVEL = {"psnr": 0.05, "ssim": 0.0005}
 """Differences below these (dB for PSNR) are none that anyone sees, however sure."""
 
@@ -54,13 +50,8 @@ class Difference:
     @property
     def outcome(self) -> str:
         """``better`` or ``worse`` where the interval says so, else ``unclear``; ``level``; or ``too few`` patients."""
-        if self.interval is None or self.patients < TOO_FEW:
-            return "too few"
-        if self.interval[0] <= 0 <= self.interval[1]:
-            return "unclear"
-        if abs(self.difference) < LEVEL.get(self.measure.partition("_")[0], 0.0):
-            return "level"
-        return "better" if self.interval[0] > 0 else "worse"
+        visible = LEVEL.get(self.measure.partition("_")[0], 0.0)
+        return outcome(self.difference, self.interval, self.patients, visible=visible)
 
 
 def differences(
@@ -133,22 +124,6 @@ def _compare(
         return None
     interval = bootstrap(np.array(means), resamples=resamples, level=level, seed=seed)
     return _mean(means), interval, better / frames, len(means), frames
-
-
-def bootstrap(
-    values: NDArray[np.float64], *, resamples: int = 2000, level: float = 0.95, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return the percentile interval of the mean of `values`, drawn with replacement; None for a single value.
-
-    Example:
-        >>> bootstrap(np.full(5, 2.0))
-        (2.0, 2.0)
-    """
-    if len(values) < 2:
-        return None
-    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), ((1 - level) / 2, (1 + level) / 2))
-    return float(low), float(high)
 
 
 def tabulated(rows: Sequence[Row], by: Sequence[str], measures: Sequence[str]) -> list[dict[str, Any]]:

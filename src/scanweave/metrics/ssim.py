@@ -1,4 +1,4 @@
-"""Structural similarity (SSIM): the two-dimensional standard, and the published variants.
+"""Structural similarity (SSIM): the two-dimensional standard, the same of volumes, and the published variants.
 
     SSIM = (2 mu_x mu_y + C1) (2 s_xy + C2) / ((mu_x^2 + mu_y^2 + C1) (s_x^2 + s_y^2 + C2)),
     C1 = (0.01 range)^2, C2 = (0.03 range)^2,
@@ -18,10 +18,12 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 
 from .fidelity import Pixels, checked_mask, checked_pair, checked_peak
 
 Window = Literal["gaussian", "uniform"]
+Axes = Literal[2, 3]
 Floats = NDArray[np.float64]
 
 _SIDE = {"gaussian": 11, "uniform": 7}
@@ -29,7 +31,13 @@ _SIGMA = 1.5
 
 
 def ssim(
-    estimate: Pixels, truth: Pixels, *, peak: float = 1.0, window: Window = "gaussian", mask: Pixels | None = None
+    estimate: Pixels,
+    truth: Pixels,
+    *,
+    peak: float = 1.0,
+    window: Window = "gaussian",
+    axes: Axes = 2,
+    mask: Pixels | None = None,
 ) -> float:
     """Return the mean structural similarity; 1 where the two are equal.
 
@@ -43,10 +51,12 @@ def ssim(
         window: ``gaussian`` (sigma 1.5, 11 x 11, population covariance: Wang et al., and scikit-image with
             ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``) or ``uniform`` (7 x 7, sample
             covariance: scikit-image's default).
+        axes: How many of the last axes the window slides along: 2 for images, 3 for volumes ``(..., slice, row,
+            column)``, whose window is a cube.
         mask: Bool, broadcast to the shape from the right.
 
     Raises:
-        ValueError: Shapes that do not agree, fewer than two axes, entries that are not real numbers, a peak that is
+        ValueError: Shapes that do not agree, fewer axes than that, entries that are not real numbers, a peak that is
             not positive, or an unknown window.
 
     Example:
@@ -54,15 +64,17 @@ def ssim(
         >>> ssim(image, image)
         1.0
     """
-    similarity = ssim_map(estimate, truth, peak=peak, window=window)
+    similarity = ssim_map(estimate, truth, peak=peak, window=window, axes=axes)
     if mask is not None:
         return float(similarity[checked_mask(mask, similarity.shape)].mean())
-    margin = (_window_side(similarity.shape, window) - 1) // 2
-    rows, columns = similarity.shape[-2:]
-    return float(similarity[..., margin : rows - margin, margin : columns - margin].mean())
+    margin = (_window_side(similarity.shape, window, axes) - 1) // 2
+    inside = tuple(slice(margin, side - margin) for side in similarity.shape[-axes:])
+    return float(similarity[(..., *inside)].mean())
 
 
-def ssim_map(estimate: Pixels, truth: Pixels, *, peak: float = 1.0, window: Window = "gaussian") -> Floats:
+def ssim_map(
+    estimate: Pixels, truth: Pixels, *, peak: float = 1.0, window: Window = "gaussian", axes: Axes = 2
+) -> Floats:
     """Return the structural similarity around every pixel, in the shape of the input.
 
     Beyond the border the images are mirrored, edge pixels repeated (``dcba|abcd|dcba``). Where a side is shorter than
@@ -73,24 +85,26 @@ def ssim_map(estimate: Pixels, truth: Pixels, *, peak: float = 1.0, window: Wind
         truth: As for `ssim`.
         peak: As for `ssim`.
         window: As for `ssim`.
+        axes: As for `ssim`.
 
     Raises:
         ValueError: As for `ssim`.
     """
-    x, y = _checked_images(estimate, truth)
-    side = _window_side(x.shape, window)
+    x, y = _checked_images(estimate, truth, axes)
+    side = _window_side(x.shape, window, axes)
     sample = 1.0
     if window == "gaussian":
         taps = _gaussian(side)
     else:
         taps = np.full(side, 1 / side)
-        sample = side**2 / max(side**2 - 1, 1)
+        sample = side**axes / max(side**axes - 1, 1)
 
     def mirrored(plane: Floats) -> Floats:
         return np.asarray(cv2.sepFilter2D(plane, -1, taps, taps, borderType=cv2.BORDER_REFLECT), dtype=np.float64)
 
     def smooth(images: Floats) -> Floats:
-        return _each_plane(images, mirrored)
+        planes = _each_plane(images, mirrored)
+        return planes if axes == 2 else np.asarray(correlate1d(planes, taps, axis=-3, mode="reflect"))
 
     return _similarity(x, y, smooth, value_range=checked_peak(peak), sample=sample)
 
@@ -183,15 +197,18 @@ def _each_plane(images: Floats, filter_plane: Callable[[Floats], Floats]) -> Flo
     return np.stack(planes).reshape(*images.shape[:-2], *planes[0].shape)
 
 
-def _checked_images(estimate: Pixels, truth: Pixels) -> tuple[Floats, Floats]:
+def _checked_images(estimate: Pixels, truth: Pixels, axes: Axes = 2) -> tuple[Floats, Floats]:
     x, y = checked_pair(estimate, truth)
-    if x.ndim < 2:
-        raise ValueError(f"images of shape {x.shape} are not (..., row, column)")
+    if axes not in (2, 3):
+        raise ValueError(f"a window slides along 2 or 3 axes, not {axes}")
+    if x.ndim < axes:
+        expected = "(..., row, column)" if axes == 2 else "(..., slice, row, column)"
+        raise ValueError(f"images of shape {x.shape} are not {expected}")
     return x, y
 
 
-def _window_side(shape: tuple[int, ...], window: str) -> int:
+def _window_side(shape: tuple[int, ...], window: str, axes: Axes = 2) -> int:
     if window not in _SIDE:
         raise ValueError(f"no window is called {window!r}: choose one of {', '.join(_SIDE)}")
-    shortest = min(shape[-2:])
+    shortest = min(shape[-axes:])
     return min(_SIDE[window], shortest - (shortest + 1) % 2)
