@@ -76,7 +76,6 @@ LAYOUT = Layout(
     infer=infer_config,
     unpack=unpack,
     pack=pack,
-    published=lambda key: key,
     licence="Apache-2.0 (that of the authors' repository; the file states none)",
     intended_use="deformed variants of an image for augmentation; research only",
     input_range="one image scaled to [0, 1]; sides multiples of 8",

@@ -58,12 +58,12 @@ class Layout:
         infer: What the shapes of tensors, by our keys, say of the config.
         unpack: Reads a file of theirs; raises `WeightsError` for what no other network explains.
         pack: Makes one.
-        published: The authors' name of a key of ours.
         licence: Licence of the authors' repository.
         intended_use: What the weights are for.
         input_range: What the network takes.
         multiple: What both sides of a frame must be multiples of.
         example: What to call a network with on trial: a small input of noise, by its card.
+        published: The authors' name of a key of ours; by default the same.
         relatives: Networks whose files are easily taken for this one's.
     """
 
@@ -71,12 +71,12 @@ class Layout:
     infer: Callable[[Mapping[str, Any]], dict[str, Any]]
     unpack: Callable[[Content], Unpacked]
     pack: Callable[[nn.Module, Card], Packed]
-    published: Callable[[str], str]
     licence: str
     intended_use: str
     input_range: str
     multiple: int
     example: Callable[[Card], tuple[Any, ...]]
+    published: Callable[[str], str] = str
     relatives: str | None = None
 
 

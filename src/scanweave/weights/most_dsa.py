@@ -84,7 +84,6 @@ LAYOUT = Layout(
     infer=infer_config,
     unpack=unpack,
     pack=pack,
-    published=lambda key: key,
     licence="Apache-2.0 (that of the authors' repository; the file states none)",
     intended_use="frames between those of a digital subtraction angiogram; research only",
     input_range="blue, green, red in [0, 1]; sides multiples of 16",

@@ -152,7 +152,6 @@ LAYOUT = Layout(
     infer=infer_config,
     unpack=unpack,
     pack=pack,
-    published=lambda key: key,
     licence="unknown (the authors' repository states several; the file states none)",
     intended_use="MR slices of another contrast or between others, synthesized; research only",
     input_range="neighbouring slices in [-1, 1], of the side that the network was made for",

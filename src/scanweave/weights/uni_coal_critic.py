@@ -87,7 +87,6 @@ LAYOUT = Layout(
     infer=infer_config,
     unpack=unpack,
     pack=pack,
-    published=lambda key: key,
     licence="unknown (the authors' repository states several; the file states none)",
     intended_use="the critic that a generator of MR slices is trained with; research only",
     input_range="source and target slices in [-1, 1]",
