@@ -101,6 +101,12 @@ class Grid:
 
         return "".join(str(code) for code in aff2axcodes(self.nifti_affine))
 
+    def __str__(self) -> str:
+        """Say size, spacing, orientation and first voxel, for messages."""
+        sizes, steps = " x ".join(map(str, self.shape)), " x ".join(f"{step:.4g}" for step in self.spacing)
+        first = ", ".join(f"{place:.4g}" for place in self.affine[:3, 3])
+        return f"{sizes} voxels of {steps} mm {self.codes} from ({first})"
+
     def to_mm(self, index: ArrayLike) -> NDArray[np.float64]:
         """Return where indices ``(..., 3)`` in the order (slice, row, column) lie: ``(..., 3)`` mm in RAS+."""
         return np.asarray(np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3])

@@ -11,7 +11,7 @@ import scanweave
 from scanweave.deformation import apply, deform, deform_each, replay
 from scanweave.deformation.checks import check_labels, components, diversity
 from scanweave.deformation.fields import DenseField
-from scanweave.deformation.memory import refusals_named, require
+from scanweave.memory import refusals_named, require
 from scanweave.deformation.pairs import registration_pairs
 from scanweave.deformation.points import vectors_at
 from scanweave.errors import InputError, ResourceError, UsageError

@@ -14,7 +14,8 @@ import torch
 from scanweave import weights
 from scanweave.cine import Cine
 from scanweave.errors import ResourceError, UsageError, WeightsError
-from scanweave.interpolation.acceleration import Tiled, device_of, running
+from scanweave.devices import device_of, running
+from scanweave.interpolation.acceleration import Tiled
 from scanweave.interpolation.api import interpolate, named_method
 from scanweave.interpolation.augmentation import augmented
 from scanweave.interpolation.config import NetworkOptions

@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from ..displacement import Displacement
 from ..errors import InputError, UsageError
 from ..grid import Grid
+from ..memory import refusals_named, require
 from ..volume import Volume
 from .checks import FieldChecks, LabelChecks, check_field, check_labels
 from .fields import DenseField, Field, dense
 from .labels import LabelRule
-from .memory import refusals_named, require
 from .methods import DEFAULT_METHOD, Method, Params, create, lattice
 from .points import move, vectors_at
 from .volumes import pull_volumes, refuse_nan, refuse_unlabelled, unit_image
@@ -300,13 +300,7 @@ def check_sources(volume: Volume, labels: Sequence[Volume]) -> None:
         if label.grid.matches(volume.grid):
             continue
         raise InputError(
-            f"is on another grid than its image: {_said(label.grid)}, and the image is on {_said(volume.grid)}",
+            f"is on another grid than its image: {label.grid}, and the image is on {volume.grid}",
             path=label.source.path or "the label",
             remedy="resample it onto the image, or deform it afterwards with the field (apply)",
         )
-
-
-def _said(grid: Grid) -> str:
-    sizes, steps = " x ".join(map(str, grid.shape)), " x ".join(f"{step:.4g}" for step in grid.spacing)
-    first = ", ".join(f"{place:.4g}" for place in grid.affine[:3, 3])
-    return f"{sizes} voxels of {steps} mm {grid.codes} from ({first})"

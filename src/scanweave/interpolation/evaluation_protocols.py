@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..cine import Cine
+from ..devices import running
 from ..errors import InputError
 from ..metrics import most_dsa_psnr, most_dsa_ssim, mse, psnr, ssim
 from ..models.super_slomo import ECHO_MEAN, Pair, SuperSlomo
@@ -26,7 +27,6 @@ from ..ops import Padding, pad, padding_to_multiple
 from ..ops import crop as cropped
 from ..training.samples import Sample
 from ..weights.vgg import VggFile
-from .acceleration import running
 from .clips import Clip
 from .data import ClipSamples
 from .evaluate import CaseProgress, CaseScores, Row

@@ -14,33 +14,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..cine import Cine
+from ..made import Made as Made
 from ..registry import Registry
 
 ENTRY_POINT_GROUP = "scanweave.interpolation"
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What a method made.
-
-    Attributes:
-        frames: ``(time, channel, row, column)`` float32 in [0, 1].
-        uncertainty: ``(time, 1, row, column)`` non-negative, larger where the method trusts itself less, in units of
-            intensity in [0, 1]; None if the method cannot tell.
-        extras: Anything else worth keeping (flows, masks), by name. What depends on time has one entry for each time
-            strictly between 0 and 1.
-    """
-
-    frames: Tensor
-    uncertainty: Tensor | None = None
-    extras: dict[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable

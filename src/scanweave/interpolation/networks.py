@@ -22,26 +22,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .. import weights as catalogue
+from ..devices import device_of, running
 from ..errors import UsageError, WeightsError
 from ..models import MostDsa, SuperSlomo, channels_last
 from ..models.frames import each_time
 from ..models.super_slomo import Pair as SlomoPair
 from ..ops import WarpConvention, backward_warp, crop, pad, padding_to_multiple
 from ..plan import plain
+from ..weights.opening import Weights, digest, opened
 from .acceleration import (
     Lowered,
     Precision,
     Tiled,
-    device_of,
     finish,
-    running,
     times_at_once,
     to_device,
     to_host,
     wrap,
 )
 from .augmentation import both_ways, turned
-from .loading import Weights, digest, opened
 from .methods import Made, PairwiseMethod
 
 FLOW_SCALES = (0.25, 0.5, 1.0, 2.0)

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..devices import running
 from ..errors import InputError, UsageError
 from ..models import MostDsa, SuperSlomo
-from .acceleration import running, times_at_once
+from .acceleration import times_at_once
 
 Picture = NDArray[np.uint8]
 

@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from .. import weights as catalogue
 from ..errors import UsageError, WeightsError
+from .card import WeightsWarning, card_of
+from .catalogue import find, open_weights
 
 Weights: TypeAlias = str | os.PathLike[str] | nn.Module
 """A file of weights, the name of one in the user's folder, or a network with weights."""
@@ -36,14 +37,14 @@ def opened(architecture: str, given: Weights, overrides: Mapping[str, Any]) -> n
     if isinstance(given, nn.Module):
         return _copied(architecture, given, overrides)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", catalogue.WeightsWarning)
-        return catalogue.open(architecture, given, **overrides).requires_grad_(False)
+        warnings.simplefilter("ignore", WeightsWarning)
+        return open_weights(architecture, given, **overrides).requires_grad_(False)
 
 
 def digest(given: Weights) -> str:
     """Return the SHA-256 of a file of weights, or of the tensors of a network that never was one."""
     if not isinstance(given, nn.Module):
-        with catalogue.find(given).open("rb") as stream:
+        with find(given).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     found = hashlib.sha256()
     for key, tensor in sorted(given.state_dict().items()):
@@ -53,7 +54,7 @@ def digest(given: Weights) -> str:
 
 
 def _copied(architecture: str, given: nn.Module, overrides: Mapping[str, Any]) -> nn.Module:
-    name = catalogue.card_of(given).network
+    name = card_of(given).network
     if name != architecture:
         raise WeightsError(f"the network given is {name}, not {architecture}", remedy=f"use it with {name}")
     if overrides:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import ResourceError
+from .errors import ResourceError
 
 _GIB = 1 << 30
 

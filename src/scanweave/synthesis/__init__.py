@@ -1,0 +1,1 @@
+"""From MR volumes of a subject to another contrast, thinner slices, or both."""
