@@ -13,7 +13,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -68,8 +68,8 @@ def ssim(
     if mask is not None:
         return float(similarity[checked_mask(mask, similarity.shape)].mean())
     margin = (_window_side(similarity.shape, window, axes) - 1) // 2
-    inside = tuple(slice(margin, side - margin) for side in similarity.shape[-axes:])
-    return float(similarity[(..., *inside)].mean())
+    inside: tuple[Any, ...] = (..., *(slice(margin, side - margin) for side in similarity.shape[-axes:]))
+    return float(similarity[inside].mean())
 
 
 def ssim_map(
