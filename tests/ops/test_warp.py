@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scanweave.ops import backward_warp
+from scanweave.ops.warp import sample_at
 
 GOLDENS = Path(__file__).resolve().parents[1] / "goldens"
 
@@ -120,3 +121,16 @@ def test_a_flow_that_diverged_does_not_end_the_process(padding, value):
     flow = torch.full((1, 2, 32, 32), value, requires_grad=True)
     backward_warp(image, flow, padding=padding).sum().backward()
     assert image.grad.shape == image.shape
+
+
+@pytest.mark.parametrize("convention", ["exact", "corner", "half_pixel"])
+@pytest.mark.parametrize(("height", "width", "size"), [(9, 7, (9, 7)), (9, 7, (4, 5)), (1, 6, (1, 6)), (5, 1, (3, 2))])
+def test_many_channels_side_by_side_are_looked_up_with_the_same_result(convention, height, width, size):
+    image = torch.rand(2, 24, height, width)
+    places = torch.rand(2, 2, *size) * 20 - 6
+    places[0, 0, 0, 0] = float("nan")
+    with torch.no_grad():
+        expected = sample_at(image, places, convention=convention)
+        found = sample_at(image.contiguous(memory_format=torch.channels_last), places, convention=convention)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.channels import laid_channels_last
+
 
 class LambdaLayer(nn.Module):
     """Inter-frame lambda layer: each frame's pixels query the content and the positions of the other frame.
@@ -50,14 +52,15 @@ class LambdaLayer(nn.Module):
         """Return appearance ``(2B, h, w, C)`` and motion ``(2B, h, w, M)`` for tokens ``(2B, h, w, C)``."""
         x = to_map(tokens)
         batch, _, rows, columns = x.shape
-        lambdas = self.lambdas(*self.context_of(x))
+        content, position = self.lambdas(*self.context_of(x))
         queries = self.norm_q(self.to_q(x))
         places = self.cor_embed(_coordinates(x)).expand(batch, -1, -1, -1)
-        asked = torch.cat((queries, places), dim=1).view(batch, 2 * self.heads, self.key, rows * columns)
-        answers = torch.einsum("bhkn,bvkn->bhvn", asked, lambdas)
-        appearance, moved = answers.reshape(batch, -1, rows, columns).chunk(2, dim=1)
-        motion = self.motion_proj(self.channel_compress(moved) - places)
-        return to_tokens(appearance), to_tokens(motion)
+        asked = to_tokens(torch.cat((queries, places), dim=1)).reshape(batch, -1, self.key)  # (2B, n x 2H, k)
+        known = torch.bmm(asked, content).view(-1, 2 * self.heads, content.shape[2])
+        answers = torch.baddbmm(known, asked.view(-1, 2 * self.heads, self.key), position.flatten(0, 1))
+        appearance, moved = answers.view(batch, rows, columns, -1).chunk(2, dim=-1)
+        motion = self.motion_proj(self.channel_compress(to_map(moved)) - places)
+        return appearance, to_tokens(motion)
 
     def context_of(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return each frame's keys ``(2B, u, k, n)`` and values ``(2B, u, v, h, w)``, taken from the other frame."""
@@ -66,19 +69,21 @@ class LambdaLayer(nn.Module):
         values = self.norm_v(self.to_v(x)).roll(pairs, dims=0).unflatten(1, (self.intra, -1))
         return keys, values
 
-    def lambdas(self, keys: Tensor, values: Tensor) -> Tensor:
-        """Return content plus position lambda, ``(2B, v, k, n)``."""
-        content = torch.einsum("bukn,buvn->bvk", keys, values.flatten(3))
+    def lambdas(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return content lambdas, ``(2B, k, v)``, and position lambdas, ``(2B, n, k, v)``; a pixel is told by both."""
+        content = torch.einsum("bukn,buvn->bkv", keys, values.flatten(3))
         position = self._filtered(values) if self.map_side is None else self._looked_up(values, self.map_side)
-        return position + content.unsqueeze(-1)
+        return content, position
 
     def _filtered(self, values: Tensor) -> Tensor:
         """Position lambdas learnt as filters: each value channel is an image of its own."""
         batch, _, count, rows, columns = values.shape
         images = values.transpose(1, 2).reshape(batch * count, self.intra, rows, columns)
         conv = self.pos_conv
-        position = F.conv2d(images, conv.weight.squeeze(2), conv.bias, padding=conv.kernel_size[1] // 2)
-        return position.view(batch, count, self.key, rows * columns)
+        kernel = laid_channels_last(conv.weight.squeeze(2))  # what it gives then has a pixel's k numbers side by side
+        position = F.conv2d(images, kernel, conv.bias, padding=conv.kernel_size[1] // 2)
+        tokens = to_tokens(position).reshape(batch, count, rows * columns, self.key)
+        return tokens.transpose(1, 2).contiguous().transpose(2, 3)
 
     def _looked_up(self, values: Tensor, side: int) -> Tensor:
         """Position lambdas learnt as a table of relative positions, for maps of `side` x `side`."""
@@ -87,7 +92,7 @@ class LambdaLayer(nn.Module):
         place = torch.arange(side, device=values.device)
         offset = place[None, :] - place[:, None] + side - 1  # [query, context]
         table = self.rel_pos_emb[offset[:, None, :, None], offset[None, :, None, :]]  # y, x, i, j, k, u
-        return torch.einsum("yxijku,buvij->bvkyx", table, values).flatten(3)
+        return torch.einsum("yxijku,buvij->byxkv", table, values).flatten(1, 2)
 
 
 def _coordinates(x: Tensor) -> Tensor:

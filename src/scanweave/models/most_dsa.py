@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
+from ..ops.convolution import Convolution, Doubling, linear
 from ..ops.warp import backward_warp, pointed_at, sample_at
 from .frames import by_pair, check_pair, each_time, in_float32, times_of_pairs
 from .lambda_layer import LambdaLayer, to_map, to_tokens
@@ -325,8 +326,8 @@ class Mlp(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``(B, h, w, C)`` to the same shape."""
-        out: Tensor = self.fc2(F.gelu(self.dwconv(self.fc1(tokens))))
-        return out
+        hidden = F.gelu(self.dwconv(linear(tokens, self.fc1.weight, self.fc1.bias)))
+        return linear(hidden, self.fc2.weight, self.fc2.bias)
 
 
 class DepthwiseConv(nn.Module):
@@ -456,8 +457,8 @@ def _start_as_published(layer: nn.Module) -> None:
 
 
 def _conv_prelu(channels_in: int, channels_out: int, *, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1), nn.PReLU(channels_out))
+    return nn.Sequential(Convolution(channels_in, channels_out, 3, stride=stride, padding=1), nn.PReLU(channels_out))
 
 
 def _up(channels_in: int, channels_out: int) -> Joining:
-    return Joining(nn.ConvTranspose2d(channels_in, channels_out, 4, stride=2, padding=1), nn.PReLU(channels_out))
+    return Joining(Doubling(channels_in, channels_out), nn.PReLU(channels_out))

@@ -23,8 +23,14 @@ def as_laid_out(image: Tensor, like: Tensor) -> Tensor:
     """
     if image.ndim != 4 or image.shape[1] != 1 or not is_channels_last(like) or not image.is_contiguous():
         return image
-    height, width = image.shape[2:]
-    return image.as_strided(image.shape, (height * width, 1, width, 1))
+    return laid_channels_last(image)
+
+
+def laid_channels_last(image: Tensor) -> Tensor:
+    """Return ``(B, C, H, W)`` laid out channels last, and described so even where one channel makes both true."""
+    _, channels, height, width = image.shape
+    laid = image.contiguous(memory_format=torch.channels_last)
+    return laid.as_strided(image.shape, (channels * height * width, 1, channels * width, channels))
 
 
 def add_to_channels_(image: Tensor, values: Tensor) -> Tensor:

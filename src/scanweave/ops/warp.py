@@ -8,8 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .eager import plain_cpu
+
 WarpConvention = Literal["exact", "corner", "half_pixel"]
 WarpPadding = Literal["zeros", "border"]
+
+_MANY = 16  # channels from which on a pixel is looked up faster as a row
 
 
 def backward_warp(
@@ -91,6 +95,8 @@ def sample_at(
     """
     if padding not in ("zeros", "border"):
         raise ValueError(f"padding {padding!r} is neither 'zeros' nor 'border'")
+    if padding == "border" and _is_table(image) and plain_cpu(image, places):
+        return _gathered(image, places, convention)
     dtype = torch.promote_types(torch.promote_types(image.dtype, places.dtype), torch.float32)
     height, width = image.shape[2:]
     columns, rows = places.to(dtype).unbind(1)
@@ -104,10 +110,45 @@ def sample_at(
 
 def _normalised(position: Tensor, side: int, convention: str) -> Tensor:
     """Return pixel positions as grid coordinates (``align_corners=False``: -1 and 1 are the outer edges)."""
+    return (2 * _sampled(position, side, convention) + 1) / side - 1
+
+
+def _sampled(position: Tensor, side: int, convention: str) -> Tensor:
+    """Return the positions in pixels that a convention really samples."""
     if convention == "corner":
-        position = position * ((side - 1) / side)
-    elif convention == "half_pixel":
-        position = position - 0.5
-    elif convention != "exact":
+        return position * ((side - 1) / side)
+    if convention == "half_pixel":
+        return position - 0.5
+    if convention != "exact":
         raise ValueError(f"warp convention {convention!r} is none of 'exact', 'corner', 'half_pixel'")
-    return (2 * position + 1) / side - 1
+    return position
+
+
+def _is_table(image: Tensor) -> bool:
+    """Whether an image holds the many channels of each pixel side by side."""
+    return image.shape[1] >= _MANY and image.is_contiguous(memory_format=torch.channels_last)
+
+
+def _gathered(image: Tensor, places: Tensor, convention: str) -> Tensor:
+    """Sample as :func:`sample_at`, a pixel's channels being a row of a table: the sum of four weighted rows.
+
+    PyTorch's sampler reads one channel at a time, each from another line of memory: this takes a seventh of its time,
+    and gives the channels side by side again. Results differ by the rounding of its coordinates.
+    """
+    batch, channels, height, width = image.shape
+    corners, shares = [], []
+    for position, side in zip(places.unbind(1), (width, height), strict=True):
+        # like the sampler, take what is no number for the edge
+        inside = torch.nan_to_num(_sampled(position, side, convention)).clamp(0, side - 1)
+        corner = inside.floor().clamp(max=max(side - 2, 0))
+        corners.append(corner.long())
+        shares.append(inside - corner)
+    (column, row), (right, below) = corners, shares
+    first = row * width + column + torch.arange(batch).view(-1, 1, 1) * (height * width)
+    across, down = int(width > 1), width if height > 1 else 0
+    rows = torch.stack((first, first + across, first + down, first + down + across), dim=-1)
+    left, above = 1 - right, 1 - below
+    weights = torch.stack((left * above, right * above, left * below, right * below), dim=-1)
+    table = image.permute(0, 2, 3, 1).reshape(-1, channels)
+    made = F.embedding_bag(rows.view(-1, 4), table, mode="sum", per_sample_weights=weights.view(-1, 4))
+    return made.view(batch, *places.shape[2:], channels).permute(0, 3, 1, 2)
