@@ -261,6 +261,15 @@ class Volume:
         levels = self.stated_levels if voxels.dtype == self.dtype else None
         return self._copy(lambda: voxels, grid or self.grid, voxels.dtype, channels, levels)
 
+    def with_levels(self, low: float, high: float) -> Volume:
+        """Return the same volume with another range of stored values for its levels.
+
+        Raises:
+            UsageError: An empty range.
+        """
+        levels = self._window((low, high))
+        return self._copy(lambda: self.voxels, self.grid, self.dtype, self.channels, levels)
+
     def with_source(self, **changes: Any) -> Volume:
         """Return the same volume with fields of `source` replaced."""
         copy = self._copy(lambda: self.voxels, self.grid, self.dtype, self.channels, self.stated_levels)
