@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .grid import Grid
     from .interpolation.api import interpolate
     from .io import read, read_displacement, write
+    from .synthesis.api import synthesize
     from .volume import Volume
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "interpolate",
     "read",
     "read_displacement",
+    "synthesize",
     "trust",
     "write",
 ]
@@ -47,6 +49,7 @@ _HOMES = {
     "interpolate": ".interpolation.api",
     "read": ".io",
     "read_displacement": ".io",
+    "synthesize": ".synthesis.api",
     "write": ".io",
 }
 
