@@ -399,17 +399,18 @@ class Refiner(nn.Module):
             places: Where the flows point, ``(T, 4, H, W)`` in pixels of the whole frame. `stacked` may be a tile: its
                 places still lead to features outside it.
         """
-        s0 = self.down0(stacked, *warp_features(appearance[0], places))
+        s0 = self.down0([stacked, *warp_features(appearance[0], places)])
         places = halved(places)
-        s1 = self.down1(s0, *warp_features(appearance[1], places))
+        s1 = self.down1([s0, *warp_features(appearance[1], places)])
         places = halved(places)
-        s2 = self.down2(s1, *warp_features(appearance[2], places))
-        deep0, deep1 = warp_features(appearance[3], halved(places))
-        x = self.up0(self.down3(s2, deep0, deep1), self.supple(deep0), self.supple(deep1))
-        x = self.up1(x, s2)
-        x = self.up2(x, s1)
-        del s1, s2  # what comes now is the peak of memory
-        x = self.up3(x, s0)
+        s2 = self.down2([s1, *warp_features(appearance[2], places)])
+        deep = warp_features(appearance[3], halved(places))
+        x = self.up0([self.down3([s2, *deep]), *(self.supple([half]) for half in deep)])
+        x = self.up1([x, s2])
+        x = self.up2([x, s1])
+        parts = [x, s0]
+        del x, s0, s1, s2  # what comes now is the peak of memory
+        x = self.up3(parts)
         return torch.sigmoid(in_float32(self.conv, x))
 
 
@@ -426,19 +427,22 @@ class Down(nn.Module):
         self.conv1 = Joining(*_conv_prelu(channels_in, channels_out, stride=2))
         self.conv2 = _conv_prelu(channels_out, channels_out)
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        """Map parts of `channels_in` channels in all, ``(B, ..., h, w)``, to ``(B, channels_out, h / 2, w / 2)``."""
-        out: Tensor = self.conv2(self.conv1(*parts))
+    def forward(self, parts: list[Tensor]) -> Tensor:
+        """Map parts as of `Joining`, of `channels_in` channels in all, to ``(B, channels_out, h / 2, w / 2)``."""
+        out: Tensor = self.conv2(self.conv1(parts))
         return out
 
 
 class Joining(nn.Sequential):
-    """A convolution of joined maps, then its activation, for which the joined maps are no longer kept in memory."""
+    """A convolution of joined maps, then its activation; neither parts nor joined maps are kept longer than needed."""
 
-    def forward(self, *parts: Tensor) -> Tensor:
-        """Map ``(B, ..., h, w)``, joined by channels."""
+    def forward(self, parts: list[Tensor]) -> Tensor:
+        """Map parts ``(B, ..., h, w)``, joined by channels; the list is emptied."""
         conv, activation = self
-        x = conv(torch.cat(parts, dim=1))
+        joined = torch.cat(parts, dim=1)
+        parts.clear()
+        x = conv(joined)
+        del joined
         out: Tensor = activation(x)
         return out
 
