@@ -47,6 +47,16 @@ class FrameEntry(_Model):
     expected_error: float | None = None
 
 
+class SliceEntry(_Model):
+    """One made slice of a volume."""
+
+    index: int
+    position_mm: float = Field(description="Along the slice normal, from the centre of the first source slice")
+    source: int = Field(description="Index of the source slice at or before it")
+    delta: float = Field(description="How far on to the next source slice, in [0, 1)")
+    extrapolated: bool = Field(default=False, description="Beyond the first or the last source slice")
+
+
 class Plan(_Model):
     """Everything that decides the output."""
 
@@ -72,6 +82,10 @@ class SideCar(_Model):
     plan: Plan
     time_unit: str = "s"
     frames: tuple[FrameEntry, ...] = ()
+    slices: tuple[SliceEntry, ...] = Field(default=(), description="Of a synthesized volume: where each slice lies")
+    intensity: dict[str, Any] = Field(
+        default_factory=dict, description="Of each contrast: which stored values a method saw as 0 and 1"
+    )
     notes: tuple[str, ...] = Field(default=(), description="What was found and decided, one sentence each")
     trust: dict[str, Any] = Field(default_factory=dict, description="Summary of the trust report, if one was made")
     notice: str = "Made frames are synthetic. For research use only; not for diagnosis."

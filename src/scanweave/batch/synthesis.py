@@ -1,0 +1,297 @@
+"""Synthesize files: read the volumes of a person, make, write volume, uncertainty and side-car; many people, BIDS.
+
+::
+
+    OUT.nii.gz                         one person, where OUTPUT has the suffix of a volume
+    OUT/T2.nii.gz                      one person, where it has none
+    OUT/NAME_T2.nii.gz ...             several
+    OUT/sub-01/anat/sub-01_desc-synthesized_T2w.nii.gz ...    of a BIDS dataset: BIDS derivatives
+
+Beside each lie ``..._uncertainty.nii.gz``, where the method can tell, and the side-car. DICOM is a series, a folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from .. import io
+from ..errors import ScanweaveError, UnsupportedError
+from ..io.dicom import require_source
+from ..io.dicom.derived_volume import is_one_file
+from ..io.files import atomic_output, check_output
+from ..io.published_drdm import stem
+from ..io.volume_files import VOLUME_SUFFIXES, volume_suffix
+from ..plan import Plan, SideCar, SliceEntry, fingerprint, plain, sidecar_path
+from ..synthesis.api import Job, Progress, Synthesized, contrast_of, prepare
+from ..synthesis.slices import Coverage
+from ..synthesis.subject import Axis
+from ..volume import Volume
+from .deformation_cases import read_label, read_volume
+from .inputs import ReadOptions, distinct, strip_dataset
+from .many import FINISHED, each_on_its_own
+from .synthesis_bids import describe_dataset, write_bids_sidecar
+from .synthesis_contrasts import canonical, contrast_of_file
+from .synthesis_subjects import UNTOLD, SubjectFiles, stated_thickness, subjects_of
+
+NOTICE = "All slices are synthetic: none was acquired. For research use only; not for diagnosis."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisOptions:
+    """What is made, and how.
+
+    Attributes:
+        to: The contrast to make.
+        spacing: Between made slices, mm.
+        method: Name of the method; None takes the rule's.
+        options: Its options by name; None where its own default holds.
+        examples: Volumes of other people: of the contrast to make, or folders of subjects.
+        axis: Along which slices lie.
+        coverage: Where made slices begin and end.
+        mask: Where the organ is.
+        thickness: Of a slice, mm.
+        register: Bring the other volumes onto the grid of the first.
+        format: What results are written as.
+    """
+
+    to: str | None = None
+    spacing: float | None = None
+    method: str | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+    examples: tuple[Path, ...] = ()
+    axis: Axis = "auto"
+    coverage: Coverage = "centres"
+    mask: Path | None = None
+    thickness: float | None = None
+    register: bool = False
+    format: Literal["nifti", "dicom"] = "nifti"
+
+
+@dataclass(frozen=True)
+class SynthesisOutcome:
+    """What became of one person."""
+
+    source: str
+    output: Path | None = None
+    made: Synthesized | None = None
+    outputs: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+    error: ScanweaveError | None = None
+
+
+def synthesize_files(
+    subjects: Sequence[SubjectFiles],
+    output: Path,
+    options: SynthesisOptions,
+    *,
+    reading: ReadOptions | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> list[SynthesisOutcome]:
+    """Make what is asked for of one person or many; of many, one that fails does not stop the others.
+
+    Args:
+        subjects: Their files (`subjects_of`).
+        output: A file, or a folder.
+        options: What is made, and how.
+        reading: How volumes are read.
+        overwrite: Replace results that exist.
+        resume: Leave finished results of the same plan as they are.
+        progress: Told of each step.
+
+    Raises:
+        ScanweaveError: Whatever is wrong with input, options or output, of one person.
+    """
+    reading = reading or ReadOptions()
+    targets = _targets(subjects, output, options)
+    if any(subject.bids for subject in subjects):
+        describe_dataset(output, [path for subject in subjects for path in subject.files.values()])
+
+    def one(number: int) -> SynthesisOutcome:
+        return synthesize_subject(
+            subjects[number],
+            targets[number],
+            options,
+            reading=reading,
+            overwrite=overwrite,
+            resume=resume,
+            progress=progress,
+        )
+
+    if len(subjects) == 1:
+        return [one(0)]
+    runs = [(Path(subject.name),) for subject in subjects]
+    return each_on_its_own(runs, one, lambda source, error: SynthesisOutcome(source, error=error))
+
+
+def synthesize_subject(
+    subject: SubjectFiles,
+    target: Path,
+    options: SynthesisOptions,
+    *,
+    reading: ReadOptions,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> SynthesisOutcome:
+    """Make what is asked for of one person; arguments are those of `synthesize_files`.
+
+    Nothing is written before all is made.
+
+    Raises:
+        ScanweaveError: Whatever is wrong with input, options or output.
+    """
+    sources = [strip_dataset(path) for path in subject.files.values()]
+    others = [*([options.mask] if options.mask else []), *options.examples]
+    spread = target.with_name(f"{stem(target)}_uncertainty.nii.gz")
+    for path in (target, spread, sidecar_path(target)):
+        check_output(path, [*sources, *others], overwrite=overwrite or resume)
+    job = _job(subject, options, reading)
+    plan = Plan(
+        verb="synthesize",
+        inputs=tuple(fingerprint(path) for path in [*sources, *others]),
+        config=plain(options) | plain(reading) | {"contrasts": list(subject.files)},
+        method=job.method.describe(),
+        seed=job.method.describe().get("seed"),
+    )
+    source = subject.name or str(sources[0])
+    if resume and target.exists() and _states(target, plan):
+        there = tuple(path for path in (target, spread, sidecar_path(target)) if path.exists())
+        return SynthesisOutcome(source, target, outputs=there, notes=(FINISHED,))
+    for path in (target, spread, sidecar_path(target)):
+        check_output(path, [*sources, *others], overwrite=overwrite)
+    made = job.run(progress)
+    notes = [*subject.notes, *(note for volume in job.subject.volumes.values() for note in volume.source.notes)]
+    written = [target]
+    if made.uncertainty is not None:
+        io.write(made.uncertainty, spread, overwrite=overwrite)
+        written.append(spread)
+    notes += io.write(made.volume, target, derivation=made.derivation, overwrite=overwrite)
+    notes = list(dict.fromkeys([*notes, *made.notes]))
+    _write_sidecar(target, plan, made, notes)
+    written.append(sidecar_path(target))
+    if subject.bids:
+        written.append(write_bids_sidecar(target, made, sources, plan.inputs))
+    return SynthesisOutcome(source, target, made, tuple(written), tuple(notes))
+
+
+def _job(subject: SubjectFiles, options: SynthesisOptions, reading: ReadOptions) -> Job:
+    """Read a person's volumes and decide all that is left open.
+
+    Raises:
+        ScanweaveError: Whatever is wrong with them, or with the options.
+    """
+    to = None if options.to is None else canonical(options.to)
+    if to is not None and list(subject.files) == [UNTOLD]:
+        contrast_of_file(subject.files[UNTOLD])  # says what to do about it
+    contrast = contrast_of(list(subject.files), to, options.spacing)
+    volumes = subject.read(reading)
+    like = volumes.get(contrast) or next(iter(volumes.values()))
+    if options.format == "dicom":
+        require_source(like)
+        if is_one_file(like) and like.grid.shape[0] > 1:
+            raise UnsupportedError(
+                "is an Enhanced object, of which only its own frames can be written again as DICOM",
+                path=like.source.path,
+                remedy="write NIfTI: leave --format dicom out",
+            )
+    given = dict(options.options)
+    if options.examples:
+        given["examples"] = tuple(one for path in options.examples for one in _examples(path, contrast, reading))
+    stated = stated_thickness(subject.files)
+    return prepare(
+        volumes,
+        to=contrast,
+        spacing=options.spacing,
+        method=options.method,
+        options=given,
+        axis=options.axis,
+        coverage=options.coverage,
+        mask=None if options.mask is None else read_label((options.mask,), reading),
+        thickness=stated if options.thickness is None else options.thickness,
+        register=options.register,
+    )
+
+
+def _examples(path: Path, contrast: str, reading: ReadOptions) -> list[Mapping[str, Volume]]:
+    """Return volumes of other people by contrast: a file shows what is made, a folder holds people."""
+    if not path.is_dir():
+        return [{contrast: read_volume((path,), reading)}]
+    return [subject.read(reading) for subject in subjects_of([path], (), reading)]
+
+
+def _targets(subjects: Sequence[SubjectFiles], output: Path, options: SynthesisOptions) -> list[Path]:
+    """Return where the result of each person goes."""
+    suffix = "" if options.format == "dicom" else ".nii.gz"
+    is_file = volume_suffix(output) in VOLUME_SUFFIXES and not output.is_dir()
+    if len(subjects) == 1 and not subjects[0].bids and (is_file or options.format == "dicom"):
+        return [output]
+    to = None if options.to is None else canonical(options.to)
+    wanted = [contrast_of(list(subject.files), to, options.spacing) for subject in subjects]
+    names = [
+        output / subject.folder / (subject.result(contrast).replace(".", "_") + suffix)
+        for subject, contrast in zip(subjects, wanted, strict=True)
+    ]
+    return distinct(names)
+
+
+def _states(target: Path, plan: Plan) -> bool:
+    """Whether the side-car of a result says that it was made by this plan."""
+    try:
+        told = SideCar.model_validate_json(sidecar_path(target).read_bytes())
+    except (OSError, ValidationError):
+        return False
+    return told.plan.digest() == plan.digest()
+
+
+def _write_sidecar(target: Path, plan: Plan, made: Synthesized, notes: Sequence[str]) -> None:
+    entries = tuple(
+        SliceEntry(
+            index=k,
+            position_mm=place.position_mm,
+            source=place.source,
+            delta=place.delta,
+            extrapolated=place.extrapolated,
+        )
+        for k, place in enumerate(made.places)
+    )
+    car = SideCar(
+        output=target.name,
+        plan=plan,
+        slices=entries,
+        intensity={name: plain(window) for name, window in made.windows.items()},
+        notes=tuple(notes),
+        notice=NOTICE,
+    )
+    with atomic_output(sidecar_path(target)) as place:
+        place.write_text(car.model_dump_json(indent=1), encoding="utf-8")
+
+
+def summary(outcome: SynthesisOutcome) -> dict[str, Any]:
+    """Return an outcome as JSON types."""
+    error, made = outcome.error, outcome.made
+    told: dict[str, Any] = {
+        "input": outcome.source,
+        "output": None if outcome.output is None else str(outcome.output),
+        "outputs": [str(path) for path in outcome.outputs],
+        "notes": list(outcome.notes),
+        "error": None if error is None else {"message": str(error), "exit_code": error.exit_code},
+    }
+    if made is None:
+        return told
+    return {
+        **told,
+        "contrast": made.contrast,
+        "sources": list(made.sources),
+        "method": made.method["name"],
+        "shape": list(made.volume.shape),
+        "spacing": list(made.volume.spacing),
+        "axis": made.axis,
+        "extrapolated": list(made.extrapolated),
+    }

@@ -1,0 +1,197 @@
+"""``scanweave synthesize T1.nii.gz [T2.nii.gz ...] --to T2 --spacing 1.0 -o OUT``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from ..batch.inputs import ReadOptions
+from ..batch.synthesis import SynthesisOptions, SynthesisOutcome, summary, synthesize_files
+from ..batch.synthesis_subjects import subjects_of
+from .common import Inputs, Meter, Output, given, parse, print_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Options of the methods; a method that has one not refuses it."""
+
+    weights: str | None = None
+    """Uni-coal: file of weights, or the name of one in your folder of weights."""
+
+    samples: int | None = None
+    """Uni-coal: latents, each of which makes a volume; from 2 on OUT_uncertainty.nii.gz says how much they differ."""
+
+    source: str | None = None
+    """Uni-coal and histogram-matched: which of the contrasts given is used, where one is."""
+
+    both_ways: bool = False
+    """Uni-coal: average with the pass over slices in the opposite order. Twice the time."""
+
+    orthogonal: bool = False
+    """Uni-coal: average with passes over the two other planes."""
+
+    edge: Literal["replicate", "black"] | None = None
+    """Uni-coal: what lies beyond the first and last slice; black as published."""
+
+    examples: tuple[Path, ...] = ()
+    """Histogram-matched and regression: other people: volumes of the contrast to make, or folders of subjects."""
+
+    steps: int | None = None
+    """Regression and self-supervised: of training."""
+
+    seed: int | None = None
+    """Of what is random in the method."""
+
+    device: str | None = None
+    """Networks: auto, cpu, cuda, cuda:1, mps."""
+
+    def told(self) -> tuple[tuple[str, Any], ...]:
+        """Return them by name, flags that are not set left out."""
+        names = ("weights", "samples", "source", "edge", "steps", "seed", "device")
+        flags = ("both_ways", "orthogonal")
+        return (
+            *((name, getattr(self, name)) for name in names),
+            *((name, getattr(self, name) or None) for name in flags),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """How volumes are read."""
+
+    series: str | None = None
+    """Which DICOM series of a folder: its number, description or UID."""
+
+    time_index: int | None = None
+    """Which phase of a volume over time, counted from 0."""
+
+    source_spacing: tuple[float, float, float] | None = None
+    """True spacing of the volumes between slices, rows and columns in mm, where files state none or a wrong one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Synthesize:
+    """Make another contrast, thinner slices, or both, of MR volumes.
+
+    INPUTs are contrasts of one person (NIfTI, DICOM files or folders), on one grid; or one folder: of the volumes of
+    one person or of many, of such folders, or a BIDS dataset. All that is made is synthetic. Research use only.
+    """
+
+    inputs: Inputs
+    """Files or folders."""
+
+    output: Output
+    """File to write (.nii.gz ...); without suffix a folder. Of many people, and of BIDS, a folder."""
+
+    to: str | None = None
+    """Contrast to make: one of those given (then with --spacing), or another: T1, T1c, T2, PD, FLAIR, ... Not needed
+    for thinner slices of one volume."""
+
+    spacing: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
+    """Millimetres between the slices to make: any number up to that of the source. Without it, where they are."""
+
+    method: str | None = None
+    """nearest, linear, b-spline, self-supervised (thinner slices); histogram-matched, regression (other contrasts);
+    uni-coal (both). By default uni-coal with --weights, else self-supervised for slices and histogram-matched for
+    contrasts."""
+
+    contrast: tuple[str, ...] = ()
+    """What the INPUTs show, in their order, where neither names nor headers tell: T1 T2."""
+
+    axis: Literal["auto", "0", "1", "2"] = "auto"
+    """Axis along which slices lie: 0 slices, 1 rows, 2 columns of the file; auto: that of the largest spacing."""
+
+    coverage: Literal["centres", "slab", "published"] = "centres"
+    """Where made slices begin and end: between the centres of the first and last slice; the whole slab that slices
+    cover, of which the ends are extrapolated; or as published."""
+
+    thickness: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
+    """Of a slice, without the gap to the next, where headers do not say it."""
+
+    mask: Path | None = None
+    """Where the organ is, on the grid of the volumes: windows of intensity are found there."""
+
+    register: bool = False
+    """Bring the other volumes onto the grid of the first by a rotation and a shift."""
+
+    format: Literal["nifti", "dicom"] = "nifti"
+    """NIfTI; or, of DICOM sources, a derived DICOM series, which is a folder."""
+
+    options: Options = Options()
+    reading: Source = Source()
+
+    overwrite: bool = False
+    """Replace results that exist; an input is never overwritten."""
+
+    resume: bool = False
+    """Leave finished results of the same plan as they are."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def main(args: Sequence[str]) -> int:
+    """Run the command."""
+    command = parse(Synthesize, args, prog="synthesize")
+    source = command.reading
+    reading = ReadOptions(
+        as_="volume", series=source.series, time_index=source.time_index, spacing=source.source_spacing
+    )
+    subjects = subjects_of(given(command.inputs), command.contrast, reading)
+    with Meter(silent=command.json) as meter:
+        outcomes = synthesize_files(
+            subjects,
+            command.output,
+            _options(command),
+            reading=reading,
+            overwrite=command.overwrite,
+            resume=command.resume,
+            progress=meter,
+        )
+    if command.json:
+        told = [summary(outcome) for outcome in outcomes]
+        print_json(told if len(told) > 1 else told[0])
+    else:
+        for outcome in outcomes:
+            _print(outcome)
+    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+
+
+def _options(command: Synthesize) -> SynthesisOptions:
+    axes: dict[str, Literal["auto", 0, 1, 2]] = {"auto": "auto", "0": 0, "1": 1, "2": 2}
+    return SynthesisOptions(
+        to=command.to,
+        spacing=command.spacing,
+        method=command.method,
+        options=command.options.told(),
+        examples=command.options.examples,
+        axis=axes[command.axis],
+        coverage=command.coverage,
+        mask=command.mask,
+        thickness=command.thickness,
+        register=command.register,
+        format=command.format,
+    )
+
+
+def _print(outcome: SynthesisOutcome) -> None:
+    if outcome.error is not None:
+        print(f"scanweave: error: {outcome.source}: {outcome.error}", file=sys.stderr)
+        return
+    for note in outcome.notes:
+        print(f"note: {note}", file=sys.stderr)
+    told = summary(outcome)
+    if outcome.made is not None:
+        shape, steps = " x ".join(map(str, told["shape"])), " x ".join(f"{step:.4g}" for step in told["spacing"])
+        print(f"{told['contrast']} from {', '.join(told['sources'])} by {told['method']}: {shape} voxels of {steps} mm")
+        print("  all slices are synthetic; research use only")
+    for path in told["outputs"]:
+        print(f"  {path}")
