@@ -13,7 +13,10 @@ from monai.transforms import Compose
 from scanweave.deformation.adapters.batchgeneratorsv2 import DeformTransform
 from scanweave.deformation.adapters.monai import RandDeformd
 from scanweave.deformation.adapters.torchio import RandomDeformation
+from scanweave.deformation.methods import create
+from scanweave.deformation.warping import pull
 from scanweave.errors import InputError, UnsupportedError, UsageError
+from scanweave.grid import Grid
 
 CENTRES = {2: (14.0, 17.0), 3: (11.0, 14.0, 16.0)}
 SPACE = {2: (30, 36), 3: (24, 30, 34)}
@@ -137,6 +140,19 @@ def test_torchio_repeats_by_the_global_seed_and_its_history_replays_and_inverts(
     back = made.apply_inverse_transform()
     before = (made["scan"].data - given["scan"].data).abs().mean()
     assert float((back["scan"].data - given["scan"].data).abs().mean()) < 0.2 * float(before)
+
+
+def test_torchio_deforms_images_of_one_slice_by_weights_for_two_dimensions(drdm):
+    given, network = tio_subject(1), drdm(0.02, ndims=2, channels=1, steps=4)
+    method = create("drdm", weights=network, level=8)
+    torch.manual_seed(2)
+    made = RandomDeformation(method=method, points=["tip"])(given)
+    params = made.history[0].params
+    flat = Grid.spaced((1, *SPACE[2]), (1.0, 2.0, 1.0))
+    image = given["scan"].data[..., 0]
+    (field,) = method.fields([params], flat, image)
+    assert torch.equal(made["scan"].data[..., 0], pull(field, [image])[0][0])
+    assert made["tip"][0, 2] == given["tip"][0, 2] and not np.array_equal(made["tip"], given["tip"])
 
 
 def sample_of(ndims: int) -> dict[str, torch.Tensor]:

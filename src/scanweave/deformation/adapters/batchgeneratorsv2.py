@@ -58,31 +58,34 @@ class DeformTransform(BasicTransform):
         self.spacing, self.p = spacing, p
 
     def get_parameters(self, **data_dict: Any) -> dict[str, Any]:
-        """Draw whether to deform, and the field."""
+        """Draw whether to deform, and the field; return it and the voxels of the image along each axis."""
         # the package's rule: whoever seeds its workers seeds this generator
         share, seed = np.random.uniform(), int(np.random.randint(2**31 - 1))  # noqa: NPY002
         if share >= self.p:
-            return {"field": None}
+            return {"field": None, "space": ()}
         image: Tensor = data_dict["image"]
         grid = grid_of(image.shape[1:], self.spacing)
-        return {"field": field_of(self.method, drawn(self.method, grid, seed), grid, image)}
+        field = field_of(self.method, drawn(self.method, grid, seed), grid, image)
+        return {"field": field, "space": tuple(image.shape[1:])}
 
-    def _apply_to_image(self, img: Tensor, *, field: Field | None) -> Tensor:
+    def _apply_to_image(self, img: Tensor, *, field: Field | None, space: tuple[int, ...]) -> Tensor:
         return img if field is None else pulled(field, img, label=False)
 
-    def _apply_to_regr_target(self, regression_target: Tensor, *, field: Field | None) -> Tensor:
-        return self._apply_to_image(regression_target, field=field)
+    def _apply_to_regr_target(
+        self, regression_target: Tensor, *, field: Field | None, space: tuple[int, ...]
+    ) -> Tensor:
+        return self._apply_to_image(regression_target, field=field, space=space)
 
-    def _apply_to_segmentation(self, segmentation: Tensor, *, field: Field | None) -> Tensor:
+    def _apply_to_segmentation(self, segmentation: Tensor, *, field: Field | None, space: tuple[int, ...]) -> Tensor:
         return segmentation if field is None else pulled(field, segmentation, label=True)
 
-    def _apply_to_keypoints(self, keypoints: Any, *, field: Field | None) -> Any:
+    def _apply_to_keypoints(self, keypoints: Any, *, field: Field | None, space: tuple[int, ...]) -> Any:
         if field is None:
             return keypoints
-        found = moved(field, torch.as_tensor(keypoints))
+        found = moved(field, torch.as_tensor(keypoints), space)
         return found if isinstance(keypoints, Tensor) else found.numpy()
 
-    def _apply_to_bbox(self, bbox: Any, *, field: Field | None) -> Any:
+    def _apply_to_bbox(self, bbox: Any, *, field: Field | None, space: tuple[int, ...]) -> Any:
         raise UnsupportedError(
             "boxes do not stay boxes under a deformation", remedy="take them from the deformed segmentation"
         )

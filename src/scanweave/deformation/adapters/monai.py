@@ -102,7 +102,7 @@ class RandDeformd(RandomizableTransform, MapTransform):
             item[key] = convert_to_dst_type(found, item[key])[0]
         for key in self.points:
             if key in item or not self.allow_missing_keys:
-                found = moved(field, convert_to_tensor(item[key], track_meta=False))
+                found = moved(field, convert_to_tensor(item[key], track_meta=False), reference.shape[1:])
                 item[key] = convert_to_dst_type(found, item[key])[0]
         return item
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import InputError
 from ...grid import Grid
 from ..fields import DenseField, Field, dense
-from ..methods import Method, Params
+from ..methods import Method, Params, lattice
 from ..points import land
 from ..warping import Beyond, pull
 
@@ -19,14 +18,27 @@ from ..warping import Beyond, pull
 def grid_of(space: Sequence[int], spacing: Sequence[float] | None) -> Grid:
     """Return a grid of two or three axes, in their own order; voxels count as 1 mm where no spacing is given.
 
+    Three of which the first or the last has one voxel are a slice (TorchIO's images of two dimensions are), and so is
+    the grid: `lattice` of it has the other two.
+
     Raises:
         InputError: Another number of axes.
     """
     steps = [1.0] * len(space) if spacing is None else [float(step) for step in spacing]
     if len(space) not in (2, 3) or len(steps) != len(space):
         raise InputError(f"{len(space)} axes with {len(steps)} spacings are no image", remedy="give 2 or 3 of each")
+    axis = flat_axis(space)
+    if axis is not None:
+        space, steps = [*space[:axis], *space[axis + 1 :]], [*steps[:axis], *steps[axis + 1 :]]
     first = [1] * (3 - len(space))
     return Grid.spaced([*first, *space], [*first, *steps])
+
+
+def flat_axis(space: Sequence[int]) -> int | None:
+    """Return which of three axes has one voxel, the first or the last; None where there is no such axis."""
+    if len(space) != 3 or 1 not in (space[0], space[2]):
+        return None
+    return 0 if space[0] == 1 else 2
 
 
 def drawn(method: Method, grid: Grid, seed: int) -> Params:
@@ -36,12 +48,19 @@ def drawn(method: Method, grid: Grid, seed: int) -> Params:
 
 
 def field_of(method: Method, params: Params, grid: Grid, image: Tensor | None) -> Field:
-    """Return the field of what was drawn; `image`, ``(C, *space)`` of any range, is looked at where that matters."""
+    """Return the field of what was drawn for a grid of `grid_of`.
+
+    Args:
+        method: It drew.
+        params: What was drawn.
+        grid: Where the image lies.
+        image: ``(C, *space)`` of any range; looked at by methods that depend on it.
+    """
     seen = None
     if method.needs_image and image is not None:
         values = image.detach().cpu().float()
         low, high = values.amin(), values.amax()
-        seen = (values - low) / (high - low).clamp_min(1e-12)
+        seen = ((values - low) / (high - low).clamp_min(1e-12)).reshape(values.shape[0], *lattice(grid)[0])
     (field,) = method.fields([params], grid, seen)
     return field
 
@@ -73,15 +92,21 @@ def pulled(field: Field, image: Tensor, *, label: bool, beyond: Beyond = "edge")
     return found.reshape(image.shape).to(device=image.device, dtype=image.dtype)
 
 
-def moved(field: Field, points: Tensor) -> Tensor:
-    """Return where points ``(..., nd)`` in voxels of the image are seen in its deformed copy.
+def moved(field: Field, points: Tensor, space: Sequence[int]) -> Tensor:
+    """Return where points of an image are seen in its deformed copy.
 
     A field pulls and points need its inverse, which is found here.
+
+    Args:
+        field: Of the image.
+        points: ``(..., nd)`` in voxels of the image, in the order of its axes.
+        space: Voxels of the image along each axis; along one that the field has not, nothing moves.
     """
-    index = points.detach().cpu().double().reshape(-1, points.shape[-1]).numpy()
-    still = index.shape[1] - len(field.space)  # a leading axis of one voxel, along which nothing moves
-    found = torch.from_numpy(np.hstack([index[:, :still], land(dense(field).numpy(), index[:, still:])]))
-    return found.reshape(points.shape).to(device=points.device, dtype=points.dtype)
+    found = points.detach().cpu().double().reshape(-1, points.shape[-1]).numpy().copy()
+    still = flat_axis(space) if len(space) > len(field.space) else None
+    moving = [axis for axis in range(len(space)) if axis != still]
+    found[:, moving] = land(dense(field).numpy(), found[:, moving])
+    return torch.from_numpy(found).reshape(points.shape).to(device=points.device, dtype=points.dtype)
 
 
 def inverted(field: Field) -> DenseField:

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 
 try:
-    from torchio import LabelMap, Subject
+    from torchio import Image, LabelMap, Subject
     from torchio.transforms.augmentation import RandomTransform
     from torchio.transforms.spatial_transform import SpatialTransform
 except ImportError as error:
     raise ImportError('this transform needs torchio: pip install "scanweave[interop]"') from error
 
+from ..fields import Field
 from ..methods import DEFAULT_METHOD, Method, Params, create
 from .tensors import drawn, field_of, grid_of, inverted, moved, pulled
 
@@ -28,7 +29,8 @@ class RandomDeformation(RandomTransform, SpatialTransform):
     """Deform all images, maps of labels and landmarks of a subject together.
 
     Every `LabelMap` keeps its labels (whole numbers), every other image is interpolated linearly; spacing and affine
-    are honoured and stay. Randomness is TorchIO's: PyTorch's global generator. The subject's history holds a
+    are honoured and stay. Images of one slice, TorchIO's two dimensions, are deformed within it, by weights for two
+    dimensions too. Randomness is TorchIO's: PyTorch's global generator. The subject's history holds a
     `Deformation`, which replays it, and inverts it.
 
     Args:
@@ -105,16 +107,17 @@ class Deformation(SpatialTransform):
         for image in images:
             image.set_data(pulled(field, image.data, label=isinstance(image, LabelMap)))
         for key in self.points:
-            subject[key] = _moved_mm(field, subject[key], first.affine)
+            subject[key] = _moved_mm(field, subject[key], first)
         return subject
 
 
-def _moved_mm(field: Any, points: Any, affine: np.ndarray[Any, np.dtype[np.float64]]) -> Any:
+def _moved_mm(field: Field, points: Any, image: Image) -> Any:
     """Return points in mm moved, of the kind that they came as."""
     given = torch.as_tensor(points, dtype=torch.float64)
-    there, back = torch.from_numpy(np.linalg.inv(affine)), torch.from_numpy(np.asarray(affine, dtype=np.float64))
+    affine = np.asarray(image.affine, dtype=np.float64)
+    there, back = torch.from_numpy(np.linalg.inv(affine)), torch.from_numpy(affine)
     index = given @ there[:3, :3].T + there[:3, 3]
-    found = moved(field, index) @ back[:3, :3].T + back[:3, 3]
+    found = moved(field, index, image.spatial_shape) @ back[:3, :3].T + back[:3, 3]
     return (
         found.to(points.dtype) if isinstance(points, torch.Tensor) else found.numpy().astype(np.asarray(points).dtype)
     )
