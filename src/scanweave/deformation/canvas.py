@@ -40,14 +40,21 @@ class Canvas:
     voxel: float
 
     @classmethod
-    def around(cls, space: Sequence[int], spacing: Sequence[float] | None = None, *, side: int | None = None) -> Canvas:
+    def around(
+        cls,
+        space: Sequence[int],
+        spacing: Sequence[float] | None = None,
+        *,
+        side: int | None = None,
+        limit: int | None = None,
+    ) -> Canvas:
         """Lay a canvas around an image.
 
         Args:
             space: Voxels of the image along each axis.
             spacing: In mm; equal ones by default.
-            side: Voxels of the canvas, a multiple of 8; by default as fine as the image, but at most the side that the
-                published networks are trained on.
+            side: Voxels of the canvas, a multiple of 8; by default as fine as the image, but at most `limit`.
+            limit: The side that the network is trained on; by default that of the published configurations.
 
         Raises:
             UsageError: An image or spacing that there is no canvas for, or a side that is no multiple of 8.
@@ -60,7 +67,7 @@ class Canvas:
         extent = max(size * step for size, step in zip(space, spacing, strict=True))
         if side is None:
             own = max(2 * _MULTIPLE, -(-_whole(extent / finest) // _MULTIPLE) * _MULTIPLE)
-            side = min(own, TRAINED_SIDE[len(space)])
+            side = min(own, limit or TRAINED_SIDE[len(space)])
             return cls(space, spacing, side, finest if side == own else extent / side)
         if side % _MULTIPLE or side < 2 * _MULTIPLE:
             raise UsageError(f"a canvas has 16, 24, 32, ... voxels along each side, not {side}")

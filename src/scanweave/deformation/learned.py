@@ -25,6 +25,7 @@ from .diffusion import Noise, joined
 from .fields import DenseField, Field
 from .methods import DeformationMethod, Params, generator_of, lattice
 from .sampling import Deformations, draw, sample
+from .trained import Trained
 
 Weights: TypeAlias = str | os.PathLike[str] | Drdm
 """A file of weights, the name of one in the user's folder, or a network with weights."""
@@ -42,7 +43,7 @@ class DrdmMethod(DeformationMethod):
         level: How far fields are diffused before they are recovered; 48 to 80 in the published use.
         preset: How they are sampled and recovered (`PRESETS`).
         side: Voxels of the square or cube that the network works on, a multiple of 8; by default as fine as the
-            image, at most what the published networks are trained on.
+            image, at most what the weights are trained on (`Trained`).
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
 
@@ -87,6 +88,11 @@ class DrdmMethod(DeformationMethod):
             channels_last(opened)
         return opened.requires_grad_(False).eval().to(self.device)
 
+    @cached_property
+    def trained(self) -> Trained:
+        """What the weights were trained to see."""
+        return Trained.of(self.network)
+
     @property
     def config(self) -> SamplingConfig:
         """How fields are sampled and recovered."""
@@ -98,6 +104,11 @@ class DrdmMethod(DeformationMethod):
 
     def fields(self, params: Sequence[Params], grid: Grid, image: Tensor | None = None) -> list[Field]:
         """Return the recovered fields of what was drawn, all at once.
+
+        Args:
+            params: What was drawn.
+            grid: Where the image lies.
+            image: ``(C, *space)`` of any range: the network sees it scaled as the images that it was trained on.
 
         Raises:
             UsageError: No image, or one of other channels or dimensions than the network's.
@@ -118,11 +129,12 @@ class DrdmMethod(DeformationMethod):
         levels = [int(drawn["level"]) for drawn in params]
         return sample(
             network,
-            image.to(self.device),
+            self.trained.seen(image).to(self.device),
             levels,
             noise=stronger,
             spacing=spacing,
             side=self.side,
+            limit=self.trained.side,
             config=self.config,
         )
 

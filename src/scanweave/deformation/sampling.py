@@ -51,6 +51,7 @@ def sample(
     generator: torch.Generator | None = None,
     spacing: Sequence[float] | None = None,
     side: int | None = None,
+    limit: int | None = None,
     config: SamplingConfig = PRESETS["safe"],
     watch: Watcher | None = None,
 ) -> Deformations:
@@ -64,6 +65,7 @@ def sample(
         generator: Draws it, on the CPU; needed where `noise` is not given.
         spacing: Of the image along each axis, in mm; equal ones by default. Deformations are isotropic in mm.
         side: Voxels of the canvas that the network works on (:class:`~scanweave.deformation.canvas.Canvas`).
+        limit: Most voxels that it has by default: the side that the network is trained on.
         config: How fields are drawn and recovered.
         watch: Told of each step of the recovery.
 
@@ -77,7 +79,7 @@ def sample(
         if generator is None:
             raise UsageError("deformations are drawn by a generator, or from noise that was drawn before")
         noise = draw(ndims, len(levels), config=config, generator=generator)
-    canvas = Canvas.around(image.shape[1:], spacing, side=side)
+    canvas = Canvas.around(image.shape[1:], spacing, side=side, limit=limit)
     unit = float(canvas.side)
     drawn = Noise(*(tuple(scale.to(image) for scale in part) for part in noise))
     fields = random_field(drawn, levels, canvas.side, config.diffusion).displacement
