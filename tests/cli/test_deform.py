@@ -9,6 +9,7 @@ import pytest
 
 import scanweave
 from scanweave import io
+from scanweave.batch.deformation_cases import slice_of
 from scanweave.batch.deformation_manifest import Manifest
 from scanweave.cli import main
 from scanweave.volume import Volume
@@ -59,6 +60,20 @@ def test_the_first_copies_do_not_depend_on_how_many_there_are(scan):
         assert main(["deform", "scan.mha", "-n", count, "-o", count]) == 0
     one, three = (scanweave.read(scan / name / "scan_0000.nii.gz") for name in ("1", "3"))
     np.testing.assert_array_equal(one.voxels, three.voxels)
+
+
+def test_voxels_move_out_of_their_slices_as_asked_for(scan, capsys):
+    for asked, moves in (("auto", False), ("no", False), ("yes", True)):
+        assert main(["deform", "scan.mha", "-o", asked, "--through-plane", asked]) == 0
+        field = io.read_displacement(scan / asked / "scan_0000_field.nii.gz")
+        assert (np.abs(field.in_voxels()[0]).max() > 1e-3) == moves
+    options = [json.loads((scan / asked / "manifest.json").read_text())["plan"]["config"] for asked in ("auto", "yes")]
+    assert [dict(found["options"]).get("through_plane") for found in options] == [None, True]
+    flat = io.read(scan / "scan.mha")
+    io.write(flat.with_voxels(flat.voxels[3:4], grid=slice_of(flat, 3).grid), scan / "flat.nii.gz")
+    capsys.readouterr()
+    assert main(["apply-field", "flat.nii.gz", "--field", "yes/scan_0000_field.nii.gz", "-o", "moved.nii.gz"]) == 0
+    assert "note: a single slice cannot be moved out of its plane" in capsys.readouterr().err
 
 
 def test_many_images_get_a_folder_each(scan, capsys):

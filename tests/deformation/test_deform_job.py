@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
 import scanweave
-from scanweave.deformation import apply, deform, deform_each, replay
+from scanweave.batch.deformation_cases import slice_of
+from scanweave.deformation import ThroughPlaneWarning, apply, deform, deform_each, replay
 from scanweave.deformation.checks import check_labels, components, diversity
+from scanweave.deformation.diffeomorphic import Diffeomorphic
 from scanweave.deformation.fields import DenseField
-from scanweave.memory import refusals_named, require
 from scanweave.deformation.pairs import registration_pairs
 from scanweave.deformation.points import vectors_at
 from scanweave.errors import InputError, ResourceError, UsageError
 from scanweave.grid import Grid
+from scanweave.memory import refusals_named, require
 from scanweave.simulate import HeartConfig, draw_anatomy, image, labels
 from scanweave.volume import Volume
 
@@ -128,6 +132,8 @@ def test_a_slice_is_deformed_within_itself():
 
 def test_pairs_have_their_true_fields_in_both_directions(heart):
     scan, label = heart
+    with pytest.raises(UsageError, match="0 pairs"):
+        registration_pairs(scan, n=0, generator=seeded())
     first, second = registration_pairs(scan, label=label, n=2, generator=seeded(), method="diffeomorphic")
     assert np.array_equal(apply(first.to_fixed, first.moving.image).voxels, first.fixed.image.voxels)
     assert np.array_equal(apply(first.to_fixed, first.moving.label, label=True).voxels, first.fixed.label.voxels)
@@ -178,3 +184,17 @@ def test_components_are_counted_by_faces_and_volumes_in_millilitres():
 def test_diversity_is_the_spread_of_vectors_in_mm():
     fields = [DenseField(torch.full((3, 4, 4, 4), value)) for value in (0.0, 1.0)]
     assert diversity(fields, (1.0, 2.0, 2.0)) == pytest.approx(np.sqrt(0.5 * (1 + 4 + 4)))
+
+
+def test_motion_across_a_single_slice_is_left_out_and_said(heart):
+    scan, _ = heart
+    (copy,) = deform(scan, n=1, method=Diffeomorphic(max_displacement=9.0, through_plane=True), generator=seeded())
+    middle = slice_of(scan, 5)
+    with pytest.warns(ThroughPlaneWarning, match="mm of the displacement lie across it"):
+        flat = apply(copy.displacement, middle)
+    assert flat.grid.matches(middle.grid) and not np.array_equal(flat.voxels, middle.voxels)
+    (within,) = deform(scan, n=1, method=Diffeomorphic(max_displacement=9.0, through_plane=False), generator=seeded())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = apply(within.displacement, middle)
+    np.testing.assert_allclose(found.voxels[0], within.image.voxels[5], atol=1)

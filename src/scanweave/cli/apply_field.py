@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from .. import io
 from ..batch.deformation_cases import read_volume
 from ..batch.inputs import collect_runs
 from ..cine import Derivation
-from ..deformation import apply
+from ..deformation import ThroughPlaneWarning, apply
 from ..errors import UsageError
 from ..io.files import check_output
 from ..plan import fingerprint
@@ -67,22 +69,27 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(f"{command.item} holds {len(runs)} inputs", remedy="name one of them")
     check_output(command.output, [command.item, command.field], overwrite=command.overwrite)
     volume = read_volume(runs[0], reading)
-    made = apply(
-        io.read_displacement(command.field),
-        volume,
-        label=command.label,
-        label_rule=command.label_rule,
-        beyond=command.beyond,
-    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ThroughPlaneWarning)
+        made = apply(
+            io.read_displacement(command.field),
+            volume,
+            label=command.label,
+            label_rule=command.label_rule,
+            beyond=command.beyond,
+        )
     digest = fingerprint(command.field).sha256
     said = Derivation(
         source_length=volume.grid.shape[0],
         method="displacement field",
         summary=f"Deformed by a stored displacement field, SHA-256 {digest[:16]}",
     )
-    notes = io.write(made, command.output, overwrite=command.overwrite, derivation=said)
+    written = io.write(made, command.output, overwrite=command.overwrite, derivation=said)
+    notes = (*(str(warning.message) for warning in caught), *written)
     if command.json:
         print_json({"input": command.item, "field": command.field, "output": command.output, "notes": notes})
     else:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         print(command.output)
     return 0

@@ -64,6 +64,10 @@ class Deform:
     device: str | None = None
     """Drdm: cpu, cuda, cuda:1, mps."""
 
+    through_plane: Literal["auto", "yes", "no"] = "auto"
+    """Diffeomorphic and elastic: whether voxels move out of their slices. auto: not where slices lie three times as far
+    apart as pixels, or more; all slices then move alike."""
+
     seed: int = 0
     """Seed of all that is random; the first copies do not depend on how many there are."""
 
@@ -164,10 +168,13 @@ def _published(command: Deform, meter: Meter) -> list[DeformOutcome]:
 
 def _options(command: Deform) -> DeformOptions:
     names = ("strength", "max_displacement", "level", "weights", "preset", "side", "device")
+    options: list[tuple[str, Any]] = [(name, getattr(command, name)) for name in names]
+    if command.through_plane != "auto":
+        options.append(("through_plane", command.through_plane == "yes"))
     return DeformOptions(
         n=command.n,
         method=command.method,
-        options=tuple((name, getattr(command, name)) for name in names),
+        options=tuple(options),
         seed=command.seed,
         slices=_slices(command.slices),
         label_rule=command.label_rule,

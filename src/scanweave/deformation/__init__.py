@@ -1,6 +1,6 @@
 """From one image to many anatomically plausible deformations of it."""
 
-from .api import Deformed, apply, chosen_method, deform, deform_each, replay
+from .api import Deformed, ThroughPlaneWarning, apply, chosen_method, deform, deform_each, replay
 from .canvas import Canvas
 from .config import PRESETS, DiffusionConfig, RecoveryConfig, SamplingConfig
 from .labels import warp_labels
@@ -16,6 +16,7 @@ __all__ = [
     "Method",
     "RecoveryConfig",
     "SamplingConfig",
+    "ThroughPlaneWarning",
     "apply",
     "available",
     "chosen_method",

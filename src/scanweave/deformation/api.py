@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -24,7 +25,12 @@ from .points import move, vectors_at
 from .volumes import pull_volumes, refuse_nan, refuse_unlabelled, unit_image
 from .warping import Beyond, bytes_of
 
+_NOTHING = 1e-3  # of a voxel
 _COARSER = "make fewer at once, or take a coarser field: --side for drdm; diffeomorphic keeps the few nodes of one"
+
+
+class ThroughPlaneWarning(UserWarning):
+    """A field moves voxels across the one slice that it is applied to, where there is nothing to take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,11 +249,18 @@ def apply(
     of the source therefore go the other way, by the inverse of the field, and land where the copy shows them; that is
     done here, to a thousandth of a voxel, with the very field (no inverse has to be stored).
 
+    A `Deformed` deforms again to the last bit. A displacement that was written and read deforms the same image to
+    within one level of whole numbers: files hold millimetres in float32, as other programs read them, whose way back to
+    voxels costs the last bits; where a value between two voxels lies at a half, it is rounded to the other side. Labels
+    under the rule ``nearest`` differ only where a place lies, to these bits, halfway between two voxels. For the last
+    bit, make the copy again by what was drawn (`replay`).
+
     Args:
         deformation: A copy, or its displacement (`scanweave.read_displacement`).
-        item: A volume on any grid, the same place being meant by the same millimetres; or points ``(..., 3)`` in mm of
-            RAS+, such as landmarks or the vertices of a mesh (its faces stay: they keep their sides where nothing
-            folds). ITK's and DICOM's points are LPS: negate their first two numbers before and after.
+        item: A volume on any grid, the same place being meant by the same millimetres (by the same voxels, of a volume
+            without any geometry of as many voxels as the field); or points ``(..., 3)`` in mm of RAS+, such as
+            landmarks or the vertices of a mesh (its faces stay: they keep their sides where nothing folds). ITK's and
+            DICOM's points are LPS: negate their first two numbers before and after.
         label: Whether the volume is a map of labels.
         label_rule: As for `deform`.
         beyond: As for `deform`.
@@ -263,6 +276,8 @@ def apply(
         field: Field
         if isinstance(deformation, Deformed) and deformation.grid.matches(item.grid):
             field = deformation.field  # millimetres would cost the last bits
+        elif item.space_unit == "voxel" and item.grid.shape == displacement.grid.shape:
+            field = field_on(Displacement.of_voxels(displacement.in_voxels(), item.grid), item.grid)
         else:
             field = field_on(displacement, item.grid)
         image, marked = ([], [item]) if label else ([item], [])
@@ -272,14 +287,27 @@ def apply(
 
 
 def field_on(displacement: Displacement, grid: Grid) -> DenseField:
-    """Return a displacement as a field on a grid, interpolated linearly; beyond its own it goes on as at its edge."""
+    """Return a displacement as a field on a grid, interpolated linearly; beyond its own it goes on as at its edge.
+
+    A grid of one slice is deformed within it: what a displacement has across is left out, with a `ThroughPlaneWarning`.
+    """
     space, _ = lattice(grid)
     if not displacement.grid.matches(grid):
         index = np.stack(np.meshgrid(*[np.arange(size) for size in grid.shape], indexing="ij"), axis=-1)
         vectors = vectors_at(displacement, grid.to_mm(index))
         displacement = Displacement(vectors.astype(np.float32), grid)
     voxels = torch.from_numpy(displacement.in_voxels().astype(np.float32))
-    return DenseField(voxels[1:, 0] if len(space) == 2 else voxels)
+    if len(space) == 3:
+        return DenseField(voxels)
+    lost = float(voxels[0].abs().amax()) * grid.spacing[0]
+    if lost > _NOTHING * min(grid.spacing):
+        warnings.warn(
+            f"a single slice cannot be moved out of its plane: up to {lost:.3g} mm of the displacement lie across it "
+            "and are left out; deform the whole volume and take the slice then",
+            ThroughPlaneWarning,
+            stacklevel=2,
+        )
+    return DenseField(voxels[1:, 0])
 
 
 def _listed(label: Volume | Sequence[Volume] | None) -> list[Volume]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..displacement import Displacement
+from ..errors import UsageError
 from ..ops.displacement import compose, inverse, magnitude
 from ..volume import Volume
 from .api import Deformed, deform_each
@@ -57,14 +58,22 @@ def registration_pairs(
     """Give pairs one after the other; arguments and errors are those of :func:`~scanweave.deformation.api.deform_each`.
 
     Use a method that does not fold: where a field folds it has no inverse, and `Pair.error_mm` tells.
+
+    Raises:
+        UsageError: `n` below 1.
     """
+    if n < 1:
+        raise UsageError(f"{n} pairs", remedy="ask for one or more")
     chosen = create(method)
-    for _ in range(n):
+
+    def pair() -> Pair:
         (moving,) = deform_each(volume, generator=generator, label=label, method=chosen, label_rule=label_rule)
         (fixed,) = deform_each(
             moving.image, generator=generator, label=moving.labels, method=chosen, label_rule=label_rule
         )
-        yield _paired(moving, fixed)
+        return _paired(moving, fixed)
+
+    return (pair() for _ in range(n))
 
 
 def _paired(moving: Deformed, fixed: Deformed) -> Pair:
