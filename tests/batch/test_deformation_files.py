@@ -20,6 +20,7 @@ from scanweave.batch.inputs import ReadOptions
 from scanweave.deformation import apply
 from scanweave.deformation.checks import diversity
 from scanweave.deformation.fields import DenseField
+from scanweave.deformation.learned import DrdmMethod
 from scanweave.errors import InputError, OutputError, ResourceError, UnsupportedError, UsageError
 from scanweave.io.published_drdm import labels_of_mask
 from scanweave.volume import Volume
@@ -119,6 +120,66 @@ def test_an_interrupted_run_goes_on_to_the_same_files(files, tmp_path, monkeypat
     outcome = deform_file(image, tmp_path / "out", **how, resume=True)
     assert "Finished by an earlier run" in outcome.notes[-1]
     assert contents(tmp_path / "out") == before
+
+
+def test_copies_of_a_network_do_not_depend_on_where_a_run_was_interrupted(tmp_path, drdm, monkeypatch):
+    """A network rounds differently in batches of other sizes, and its steps make pixels of that."""
+    monkeypatch.setattr(deformation, "_AT_ONCE", 2)
+    io.write(ball((1, 16, 24))[0], tmp_path / "flat.nii.gz")
+    weights.save(drdm(0.02, ndims=2, steps=4), tmp_path / "small.safetensors")
+    given = (("weights", str(tmp_path / "small.safetensors")), ("side", 16), ("level", 16))
+    how = {"options": DeformOptions(n=4, method="drdm", options=given)}
+    whole = deform_file((tmp_path / "flat.nii.gz",), tmp_path / "whole", **how).manifest
+    deform_file((tmp_path / "flat.nii.gz",), tmp_path / "out", **how)
+    for k in (1, 2):
+        (tmp_path / "out" / f"flat_{k:04d}.nii.gz").unlink()
+    batches, original = [], DrdmMethod.fields
+
+    def told(method, params, grid, image=None):
+        batches.append([drawn["seed"] for drawn in params])
+        return original(method, params, grid, image)
+
+    monkeypatch.setattr(DrdmMethod, "fields", told)
+    again = deform_file((tmp_path / "flat.nii.gz",), tmp_path / "out", **how, resume=True).manifest
+    seeds = [entry.params["seed"] for entry in whole.copies]
+    assert batches == [seeds[:2], seeds[2:]]
+    assert [entry.files for entry in again.copies] == [entry.files for entry in whole.copies]
+    (tmp_path / "out" / "flat_0003.nii.gz").unlink()
+    again = deform_file((tmp_path / "flat.nii.gz",), tmp_path / "out", **how, resume=True).manifest
+    assert batches[2:] == [seeds[2:]]
+    assert [entry.files for entry in again.copies] == [entry.files for entry in whole.copies]
+
+
+def test_fields_of_images_without_orientation_have_none_either(tmp_path):
+    import nibabel
+    import SimpleITK as sitk
+
+    image, _ = ball()
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(image.shape[::-1])
+    header["pixdim"][1:4] = image.spacing[::-1]
+    nibabel.save(nibabel.Nifti1Image(image.voxels.T, None, header), tmp_path / "heart.nii.gz")
+    np.save(tmp_path / "bare.npy", image.voxels)
+    for name in ("heart.nii.gz", "bare.npy"):
+        stem, out = name.split(".")[0], tmp_path / name.split(".")[0]
+        deform_file((tmp_path / name,), out, options=DeformOptions(options=(("max_displacement", 4.0),)))
+        made, field = (out / f"{stem}_0000{kind}.nii.gz" for kind in ("", "_field"))
+        for file in (made, field):
+            header = nibabel.load(file).header
+            assert header["sform_code"] == header["qform_code"] == 0
+        placed = scanweave.read(made, as_="volume")
+        displacement = scanweave.read_displacement(field)
+        assert displacement.grid.matches(placed.grid)
+        source = scanweave.read(tmp_path / name, as_="volume")
+        np.testing.assert_allclose(apply(displacement, source).voxels, placed.voxels, atol=1)
+        io.write(Volume.from_array(image.voxels.astype(np.float32)), tmp_path / "placeless.nii.gz", overwrite=True)
+        moving = sitk.ReadImage(str(tmp_path / ("heart.nii.gz" if name == "heart.nii.gz" else "placeless.nii.gz")))
+        moving = sitk.Cast(moving, sitk.sitkFloat64)
+        transform = sitk.DisplacementFieldTransform(sitk.ReadImage(str(field), sitk.sitkVectorFloat64))
+        theirs = sitk.GetArrayFromImage(sitk.Resample(moving, moving, transform, sitk.sitkLinear))
+        inner = (slice(2, -2), slice(4, -4), slice(4, -4))
+        np.testing.assert_allclose(theirs[inner], placed.voxels[inner], atol=1)
 
 
 def test_only_files_of_an_earlier_run_are_replaced(files, tmp_path):
@@ -231,6 +292,14 @@ def test_images_go_with_labels_of_their_name(tmp_path):
         paired([a, (tmp_path / "c.nii",)], [a_gt, b_label])
 
 
+def test_images_go_with_labels_of_nnunets_names(tmp_path):
+    a, b, second, a_gt, b_gt = ((tmp_path / f"{name}.nii.gz",) for name in ("a_0000", "b_0000", "a_0001", "a", "b"))
+    assert paired([a, b], [b_gt, a_gt]) == [(a, [a_gt]), (b, [b_gt])]
+    assert paired([a, b], [a, b]) == [(a, [a]), (b, [b])]  # the same name goes first
+    with pytest.raises(UsageError, match=r"a_0000\.nii\.gz and a_0001\.nii\.gz are channels of one case"):
+        paired([a, second], [a_gt])
+
+
 def test_many_images_are_deformed_differently_and_one_bad_one_stops_none(files, tmp_path):
     image, label = files
     (tmp_path / "bad.nii.gz").write_bytes(b"nothing")
@@ -254,6 +323,19 @@ def test_slices_are_deformed_within_their_planes_where_they_lie(files, tmp_path)
         assert np.abs(field.in_voxels()[0]).max() < 1e-6
         assert np.abs(field.vectors).max() > 0.1
     assert len(cases_of("a", source, (), "all")) == 8
+
+
+def test_what_is_drawn_for_a_slice_does_not_depend_on_which_others_are_deformed(files, tmp_path):
+    image, _ = files
+    every = deform_file(image, tmp_path / "all", options=DeformOptions(slices="all")).manifest
+    some = deform_file(image, tmp_path / "some", options=DeformOptions(slices=(5, 2))).manifest
+    drawn = {entry.stem: entry.params for entry in every.copies}
+    assert {entry.stem: entry.params for entry in some.copies} == {
+        name: drawn[name] for name in ("heart_slice002", "heart_slice005")
+    }
+    for entry in some.copies:
+        one, other = (tmp_path / folder / entry.files["image"].name for folder in ("all", "some"))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_one_slice_is_an_image_too(tmp_path):
@@ -374,6 +456,24 @@ def test_published_options_that_do_not_fit_what_is_there_are_named(published):
     with pytest.raises(InputError, match="--weights"):
         deform_published(config, options=_QUICK)
     assert not (published / "Data/Aug_data").exists()
+
+
+def test_a_configuration_decides_velocities_and_must_fit_the_weights(published, drdm):
+    config, quick = published / "Config/config_cmr.yaml", DeformOptions(options=(("preset", "fast"), ("side", 16)))
+    config.write_text("data_name: cmr\naug_coe: 1\npatients_list: [7]\nstart_noise_step: 8\nv_scale: 8e-5\n")
+    done = deform_published(config, options=quick)
+    assert done.manifest.plan.method["strength"] == pytest.approx(2.0)
+    for option, found in (("timesteps: 50", 80), ("num_input_chn: 3", 1)):
+        config.write_text(f"data_name: cmr\npatients_list: [7]\n{option}\n")
+        with pytest.raises(InputError, match=rf"{option.split(':')[0]} is \d+ there and {found} in the weights"):
+            deform_published(config, options=quick, overwrite=True)
+    ours = drdm(1e-3, ndims=2)
+    ours.card = weights.card_of(ours).model_copy(update={"training": {"config": {"data": {"side": 128}}}})
+    weights.save(ours, published / "ours.safetensors")
+    config.write_text("data_name: cmr\npatients_list: [7]\n")
+    given = DeformOptions(options=(("preset", "fast"), ("weights", str(published / "ours.safetensors"))))
+    with pytest.raises(InputError, match="img_size is 256 there and 128 in the weights"):
+        deform_published(config, options=given, overwrite=True)
 
 
 def test_weights_of_other_dimensions_say_how_to_go_on(published, files, tmp_path):

@@ -27,12 +27,14 @@ from ..deformation import Deformed, Method, create, replay
 from ..deformation.api import check_sources, field_on
 from ..deformation.checks import Spread
 from ..deformation.elastic import FoldingWarning
+from ..deformation.fields import DenseField
 from ..deformation.labels import LabelRule
 from ..deformation.learned import DrdmMethod
 from ..deformation.methods import lattice
 from ..deformation.warping import Beyond
 from ..displacement import Displacement
 from ..errors import ScanweaveError, UsageError
+from ..grid import Grid
 from ..interpolation.api import Progress
 from ..io.dicom import require_source
 from ..io.files import check_output, remove_leftovers
@@ -45,6 +47,8 @@ from .inputs import ReadOptions, Run, distinct, strip_dataset
 from .many import FINISHED, each_on_its_own
 
 Kind = Literal["image", "label", "field"]
+
+_AT_ONCE = 16  # copies whose fields a network makes together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +258,7 @@ def make_copies(
     _check_dimensions(method, cases)
     for case in cases:  # all of them before the first is written, and before what an earlier run left is thrown away
         check_sources(case.image, case.labels)
-    drawn = [_drawn(method, case, options, (stream, number)) for number, case in enumerate(cases)]
+    drawn = [_drawn(method, case, options, (stream, case.number)) for case in cases]
     store = CopyStore(layout.root, layout.manifest, plan, inputs=inputs, overwrite=overwrite, resume=resume)
     if store.manifest.complete:
         finished = (*store.manifest.notes, FINISHED)
@@ -262,19 +266,23 @@ def make_copies(
     for case, params in zip(cases, drawn, strict=True):
         spread = Spread()
         for entry in _kept(store, case):
-            spread.add(field_on(io.read_displacement(store.path(entry, "field")), case.image.grid))
+            spread.add(_field_of(store.path(entry, "field"), case.image.grid))
         missing = [k for k in range(len(params)) if not store.has(case.stem, k)]
+        remade = _with_companions(missing, len(params)) if method.needs_image else missing
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FoldingWarning)  # said once, in the notes
             copies = replay(
                 case.image,
-                [params[k] for k in missing],
+                [params[k] for k in remade],
                 label=case.labels,
                 method=method,
                 label_rule=options.label_rule,
                 beyond=options.beyond,
+                at_once=_AT_ONCE,
             )
-            for k, copy in zip(missing, copies, strict=True):
+            for k, copy in zip(remade, copies, strict=True):
+                if k not in missing:
+                    continue
                 store.begin()
                 store.add(_written(copy, case, k, layout))
                 spread.add(copy.field)
@@ -282,6 +290,21 @@ def make_copies(
         if spread.count > 1:
             store.set_diversity(case.stem, spread.mm(lattice(case.image.grid)[1]))
     return store.finish(_notes(store, cases))
+
+
+def _with_companions(missing: Sequence[int], count: int) -> list[int]:
+    """Return the copies that a network makes again for those that are missing: all of their batches.
+
+    How many images a network sees at once decides the last bits of what it says of each, and within a few of DRDM's
+    steps last bits become pixels. A run that is taken up makes the batches that one without interruption makes.
+    """
+    wanted = {k // _AT_ONCE for k in missing}
+    return [k for k in range(count) if k // _AT_ONCE in wanted]
+
+
+def _field_of(path: Path, grid: Grid) -> DenseField:
+    """Return a field that was written for an image on `grid`, by its voxels: its file may not say where they lie."""
+    return field_on(Displacement.of_voxels(io.read_displacement(path).in_voxels(), grid), grid)
 
 
 def _kept(store: CopyStore, case: Case) -> list[CopyEntry]:
@@ -309,7 +332,8 @@ def _written(copy: Deformed, case: Case, number: int, layout: Layout) -> CopyEnt
     def keep(kind: str, name: str, item: Volume | Displacement) -> None:
         path = layout.root / name
         remove_leftovers(path)  # of a run that was killed while it wrote this file
-        io.write(item, path, overwrite=True, derivation=_derivation(copy, number))
+        like = case.image if isinstance(item, Displacement) else None  # a place that its file does not state
+        io.write(item, path, like=like, overwrite=True, derivation=_derivation(copy, number))
         files[kind] = MadeFile(name=name, sha256=fingerprint(path).sha256)
 
     keep("image", layout.name(case, number, "image"), layout.image(copy.image))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,6 +15,8 @@ from ..grid import Grid
 from ..io.published_drdm import image_of, stem
 from ..volume import Volume
 from .inputs import ReadOptions, Run, strip_dataset
+
+_CHANNEL = re.compile(r"_\d{4}$")  # of nnU-Net's images: case_0000.nii.gz goes with case.nii.gz
 
 Slices: TypeAlias = tuple[int, ...] | Literal["all"]
 """Numbers of slices, from 0, or all."""
@@ -28,26 +31,29 @@ class Case:
         image: The image, or one slice of it.
         labels: Its maps of labels.
         levels: Level of each copy, for DRDM; by default those of the method.
+        number: Of the slice, or of the image among several: what is drawn for a case depends on it and on no others.
     """
 
     stem: str
     image: Volume
     labels: tuple[Volume, ...] = ()
     levels: tuple[int, ...] | None = None
+    number: int = 0
 
 
 def paired(images: Sequence[Run], labels: Sequence[Run]) -> list[tuple[Run, Sequence[Run]]]:
     """Return each image with its labels: all are of the one image, or they are named as the images are.
 
     Raises:
-        UsageError: Labels without image, or images without labels where others have some.
+        UsageError: Labels without image, images without labels where others have some, or several images of one case.
     """
     if len(images) == 1 or not labels:
         return [(image, labels) for image in images]
     named: dict[str, list[Run]] = {}
     for label in labels:
         named.setdefault(image_of(strip_dataset(label[0])), []).append(label)
-    pairs: list[tuple[Run, Sequence[Run]]] = [(image, named.pop(stem(strip_dataset(image[0])), [])) for image in images]
+    _refuse_channels(images, named)
+    pairs: list[tuple[Run, Sequence[Run]]] = [(image, named.pop(_name_of(image, named), [])) for image in images]
     alone = [str(image[0]) for image, found in pairs if not found] or [str(found[0][0]) for found in named.values()]
     if alone:
         raise UsageError(
@@ -55,6 +61,28 @@ def paired(images: Sequence[Run], labels: Sequence[Run]) -> list[tuple[Run, Sequ
             remedy="name labels as their images, with or without _label, _seg, _mask or _gt at the end",
         )
     return pairs
+
+
+def _name_of(image: Run, named: Mapping[str, Sequence[Run]]) -> str:
+    """Return the name that labels of an image have: its own, or nnU-Net's, which leaves out the number of a channel."""
+    own = stem(strip_dataset(image[0]))
+    return own if own in named else _CHANNEL.sub("", own)
+
+
+def _refuse_channels(images: Sequence[Run], named: Mapping[str, Sequence[Run]]) -> None:
+    """Refuse channels of one case, since images of their own are deformed differently.
+
+    Raises:
+        UsageError: Two images have the same labels.
+    """
+    first: dict[str, Path] = {}
+    for image in images:
+        file, name = strip_dataset(image[0]), _name_of(image, named)
+        if name in named and name != stem(file) and first.setdefault(name, file) != file:
+            raise UsageError(
+                f"{first[name].name} and {file.name} are channels of one case, and would be deformed apart",
+                remedy="deform one of them, and the other by its fields: scanweave apply-field",
+            )
 
 
 def read_volume(run: Run, reading: ReadOptions) -> Volume:
@@ -109,7 +137,8 @@ def cases_of(name: str, image: Volume, labels: tuple[Volume, ...], slices: Slice
             f"there is no slice {beyond[0]} in {count}", remedy=f"slices are counted from 0 to {count - 1}"
         )
     return [
-        Case(f"{name}_slice{k:03d}", slice_of(image, k), tuple(slice_of(label, k) for label in labels)) for k in chosen
+        Case(f"{name}_slice{k:03d}", slice_of(image, k), tuple(slice_of(label, k) for label in labels), number=k)
+        for k in chosen
     ]
 
 

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..deformation import Deformed
+from ..deformation import Deformed, DiffusionConfig
+from ..deformation.canvas import TRAINED_SIDE
 from ..deformation.learned import DrdmMethod
 from ..deformation.volumes import pull_volumes, unit_image
 from ..errors import InputError
@@ -33,6 +34,7 @@ from .deformation_cases import Case, read_volume, slice_of
 from .inputs import ReadOptions
 
 _EVERYONE = range(1, 101)
+_VELOCITY = DiffusionConfig().velocity
 
 
 class PublishedLayout(Layout):
@@ -124,8 +126,9 @@ def deform_published(
         if not weights.is_file():
             raise InputError("does not exist", path=weights, remedy="give the weights with --weights")
         options = replace(options, options=(*options.options, ("weights", str(weights))))
-    options = replace(options, method="drdm", n=found.aug_coe)
+    options = replace(options, method="drdm", n=found.aug_coe, options=_with_configured(options.options, found))
     method = cast(DrdmMethod, options.made())
+    _refuse_other_weights(method, found, config)
     cases, names = _cases(targets, found, reading)
     files = [config, *(path for pair in targets for path in pair)]
     plan = Plan(
@@ -140,6 +143,37 @@ def deform_published(
     how: dict[str, Any] = {"method": method, "options": options, "plan": plan, "inputs": files}
     done = make_copies(cases, layout, **how, overwrite=overwrite, resume=resume, progress=progress)
     return DeformOutcome(str(config), layout.root, done, notes=done.notes)
+
+
+def _with_configured(given: tuple[tuple[str, Any], ...], found: DrdmOptions) -> tuple[tuple[str, Any], ...]:
+    """Return options of the method with those that a configuration changes: velocities and the side of the canvas."""
+    options = dict(given)
+    if found.v_scale != _VELOCITY:
+        options["strength"] = (options.get("strength") or 1.0) * found.v_scale / _VELOCITY
+    if found.img_size != TRAINED_SIDE[found.ndims] and options.get("side") is None:
+        options["side"] = found.img_size
+    return tuple(options.items())
+
+
+def _refuse_other_weights(method: DrdmMethod, found: DrdmOptions, path: Path) -> None:
+    """Refuse weights of another network than a configuration describes.
+
+    Raises:
+        InputError: They differ; the message says in what.
+    """
+    network, trained = method.network.config, method.trained
+    pairs = {
+        "ndims": (found.ndims, network.ndims),
+        "num_input_chn": (found.num_input_chn, network.channels),
+        "timesteps": (found.timesteps, network.steps),
+    }
+    if trained.stated and method.side in (None, found.img_size):  # another side was asked for beside the configuration
+        pairs["img_size"] = (found.img_size, trained.side)
+    wrong = [
+        f"{name} is {said} there and {known} in the weights" for name, (said, known) in pairs.items() if said != known
+    ]
+    if wrong:
+        raise InputError("; ".join(wrong), path=path, remedy="mend the configuration, or give its weights by --weights")
 
 
 def _targets(folder: DrdmFolder, found: DrdmOptions) -> list[tuple[Path, Path]]:
@@ -173,6 +207,6 @@ def _cases(
             number = len(cases)
             name = MadeName(patient_of(label_file) if flat else number, number)
             pair = (image, label) if index is None else (slice_of(image, index), slice_of(label, index))
-            cases.append(Case(str(name), pair[0], (pair[1],), found.start_levels))
+            cases.append(Case(str(name), pair[0], (pair[1],), found.start_levels, number))
             names[str(name)] = name
     return cases, names

@@ -170,7 +170,8 @@ def write(
             fields), none means a folder: of PNGs, or of a volume's DICOM series. ``file.h5:/dataset`` names the
             dataset.
         like: For DICOM: the header to derive from, instead of the run's own source; a volume, or the name of one, for
-            a volume that has none. For NIfTI: a volume, or the name of one, whose header fields are kept.
+            a volume that has none. For NIfTI: a volume, or the name of one, whose header fields are kept. For a field:
+            the volume that it deforms, on its grid; where that one's file states no place, neither does the field's.
         derivation: For a volume as DICOM: how voxels were made. Runs have their own.
         overwrite: Replace an existing output. An input is never replaced.
         playback_fps: Frames per second at which a video, or a DICOM viewer, shows it.
@@ -188,7 +189,7 @@ def write(
     """
     target, dataset = _split_target(Path(path))
     if isinstance(item, Displacement):
-        return write_field(item, target, overwrite=overwrite)
+        return write_field(item, target, like=like, overwrite=overwrite)
     if isinstance(item, Volume):
         return write_volume(item, target, dataset=dataset, like=like, derivation=derivation, overwrite=overwrite)
     kind = "dicom" if single_frames else _run_kind(target)

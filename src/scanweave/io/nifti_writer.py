@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..cine import Source
 from ..displacement import Displacement
-from ..errors import InputError, UnsupportedError
+from ..errors import InputError, UnsupportedError, UsageError
 from ..grid import Grid
 from ..volume import Volume
 from .common import reading
@@ -66,21 +66,44 @@ def write_nifti(volume: Volume, path: Path, *, like: Volume | None = None) -> tu
     return tuple(notes)
 
 
-def write_displacement(field: Displacement, path: Path) -> tuple[str, ...]:
-    """Write a field as ITK reads it: five axes, intent VECTOR, float32 components in mm along LPS."""
+def write_displacement(field: Displacement, path: Path, *, like: Volume | None = None) -> tuple[str, ...]:
+    """Write a field as ITK reads it: five axes, intent VECTOR, float32 components in mm along LPS.
+
+    Where the file of the volume that it deforms states no orientation, neither does the field's, and its components
+    are along columns, rows and slices: programs that guess an orientation guess the same for both, and ITK, to which
+    such axes are L, P and S, moves the volume as is meant.
+
+    Args:
+        field: The field.
+        path: ``.nii`` or ``.nii.gz``.
+        like: The volume that it deforms, on its grid.
+
+    Raises:
+        UsageError: That one has another number of voxels.
+    """
+    if like is not None and like.grid.shape != field.grid.shape:
+        raise UsageError(f"a field of {field.grid.shape} voxels does not go with a volume of {like.grid.shape}")
     header = _header(None, max(field.grid.shape))
     _set_type(header, np.dtype(np.float32), colour=False)
-    _set_affine(header, field.grid, _ALIGNED)
+    components = field.vectors.astype(np.float32)
+    if like is None or _states_place(like):
+        _set_affine(header, field.grid, _ALIGNED)
+        components, along = components * _LPS, b"LPS"
+    else:
+        header["pixdim"][1:4] = field.grid.spacing[::-1]
+        components, along = components @ _axes(field.grid), b"its axes"
     header["dim"] = [5, *field.grid.shape[::-1], 1, 3, 1, 1]
     header["intent_code"], header["intent_name"] = _VECTOR, b"displacement"
-    header["descrip"] = b"Displacement in mm along LPS; made at p = source at p + d(p)"
+    header["descrip"] = b"Displacement in mm along " + along + b"; made at p = source at p + d(p)"
     header["scl_slope"], header["scl_inter"] = 1, 0
-    _write(header, field.vectors.astype(np.float32) * _LPS, path, colour=False)
+    _write(header, components, path, colour=False)
     return ()
 
 
 def read_displacement(path: Path) -> Displacement:
     """Read a field that scanweave, ITK or ANTs wrote: intent VECTOR is along LPS, DISPVECT along RAS, in mm.
+
+    Of a file that states no orientation, intent VECTOR is along columns, rows and slices, as ITK takes it.
 
     Raises:
         InputError: Damaged, or no field of three components.
@@ -96,12 +119,32 @@ def read_displacement(path: Path) -> Displacement:
     grid, facts = placed(file)
     scale, offset = scaling(file)
     stored = load_phase(file, 0)
+    placeless = int(file.header["sform_code"]) <= 0 and int(file.header["qform_code"]) <= 0
     with reading(path, KIND):
-        turned = (_LPS if intent == _VECTOR else 1) * (stored.astype(np.float64) * scale + offset)
+        components = stored.astype(np.float64) * scale + offset
+    if intent == _DISPLACEMENT:
+        turned, along = components, "RAS"
+    elif placeless:
+        turned, along = components @ _axes(grid).T, "columns, rows and slices"
+    else:
+        turned, along = components * _LPS, "LPS"
     vectors: NDArray[np.floating] = turned if stored.dtype.itemsize > 4 else turned.astype(np.float32)
-    facts |= {"Components": "mm along " + ("LPS" if intent == _VECTOR else "RAS")}
+    facts |= {"Components": f"mm along {along}"}
     source = Source(path=path, files=(path,), format="nifti", header=file.header, facts=facts, notes=tuple(file.notes))
     return Displacement(vectors, grid, source)
+
+
+def _axes(grid: Grid) -> NDArray[np.float32]:
+    """Return the RAS+ unit vectors along columns, rows and slices, as the columns of ``(3, 3)``."""
+    return grid.directions[:, ::-1].astype(np.float32)
+
+
+def _states_place(volume: Volume) -> bool:
+    """Return whether a volume, written as NIfTI, says how it is oriented."""
+    kept = volume.source.header
+    if isinstance(kept, Nifti1Header) and _has_place(kept, volume.grid):
+        return int(kept["sform_code"]) > 0 or int(kept["qform_code"]) > 0
+    return volume.space_unit == "mm"
 
 
 def _header(kept: Any, longest: int) -> Any:

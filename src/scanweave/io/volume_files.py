@@ -95,8 +95,10 @@ def _write_dicom(volume: Volume, path: Path, like: Volume | None, derivation: De
         return derived_volume.write_volume(volume, place, like=like, derivation=derivation)
 
 
-def write_field(field: Displacement, path: Path, *, overwrite: bool = False) -> tuple[str, ...]:
-    """Write a displacement field as a vector NIfTI that ITK reads (`nifti_writer`).
+def write_field(
+    field: Displacement, path: Path, *, like: Volume | None = None, overwrite: bool = False
+) -> tuple[str, ...]:
+    """Write a displacement field as a vector NIfTI that ITK reads (`nifti_writer`), to go with the volume `like`.
 
     Raises:
         UsageError: Another suffix than ``.nii`` and ``.nii.gz``.
@@ -108,7 +110,7 @@ def write_field(field: Displacement, path: Path, *, overwrite: bool = False) -> 
     from .nifti_writer import write_displacement
 
     with atomic_output(path) as place:
-        return write_displacement(field, place)
+        return write_displacement(field, place, like=like)
 
 
 def read_displacement(path: str | os.PathLike[str]) -> Displacement:
