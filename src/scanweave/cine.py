@@ -141,6 +141,8 @@ class Derivation:
             that ignores display rates plays slowly, and makes every time measurement wrong by the factor.
         playback_rate: Frames per second at which the result is meant to be shown, or None.
         weights_sha256: Hash of the weights that made the frames, or None for a method without weights.
+        contrast: Of a volume: what it shows, where its source shows another contrast; headers then no longer state how
+            the source was acquired.
     """
 
     source_length: int
@@ -150,6 +152,7 @@ class Derivation:
     time_axis: Literal["physical", "display"] = "physical"
     playback_rate: float | None = None
     weights_sha256: str | None = None
+    contrast: str | None = None
 
 
 class Cine:

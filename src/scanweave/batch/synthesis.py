@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from nibabel.nifti1 import Nifti1Header
 from pydantic import ValidationError
 
 from .. import io
@@ -38,6 +39,7 @@ from .synthesis_bids import describe_dataset, write_bids_sidecar
 from .synthesis_contrasts import canonical, contrast_of_file
 from .synthesis_subjects import UNTOLD, SubjectFiles, stated_thickness, subjects_of
 
+_DESCRIPTION = 79  # bytes that NIfTI has for it, and its end
 NOTICE = "All slices are synthetic: none was acquired. For research use only; not for diagnosis."
 
 
@@ -170,9 +172,14 @@ def synthesize_subject(
     notes = [*subject.notes, *(note for volume in job.subject.volumes.values() for note in volume.source.notes)]
     written = [target]
     if made.uncertainty is not None:
-        io.write(made.uncertainty, spread, overwrite=overwrite)
+        io.write(
+            _labelled(made.uncertainty, spread, f"Uncertainty of synthetic {made.contrast}"),
+            spread,
+            overwrite=overwrite,
+        )
         written.append(spread)
-    notes += io.write(made.volume, target, derivation=made.derivation, overwrite=overwrite)
+    volume = _labelled(made.volume, target, f"Synthetic {made.contrast}, {made.method['name']}, scanweave")
+    notes += io.write(volume, target, derivation=made.derivation, overwrite=overwrite)
     notes = list(dict.fromkeys([*notes, *made.notes]))
     _write_sidecar(target, plan, made, notes)
     written.append(sidecar_path(target))
@@ -239,6 +246,18 @@ def _targets(subjects: Sequence[SubjectFiles], output: Path, options: SynthesisO
         for subject, contrast in zip(subjects, wanted, strict=True)
     ]
     return distinct(names)
+
+
+def _labelled(volume: Volume, target: Path, said: str) -> Volume:
+    """Return a volume whose NIfTI header, where it will have one, says what it is; display ranges are not kept."""
+    if VOLUME_SUFFIXES.get(volume_suffix(target)) != "nifti":
+        return volume
+    kept = volume.source.header
+    header: Any = kept.copy() if isinstance(kept, Nifti1Header) else Nifti1Header()  # type: ignore[no-untyped-call]
+    header.set_xyzt_units("mm", "sec")
+    header["descrip"] = said.encode("ascii", "replace")[:_DESCRIPTION]
+    header["cal_min"] = header["cal_max"] = 0
+    return volume.with_source(header=header)
 
 
 def _states(target: Path, plan: Plan) -> bool:

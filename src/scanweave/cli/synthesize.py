@@ -41,8 +41,11 @@ class Options:
     examples: tuple[Path, ...] = ()
     """Histogram-matched and regression: other people: volumes of the contrast to make, or folders of subjects."""
 
-    steps: int | None = None
-    """Regression and self-supervised: of training."""
+    steps: tuple[int, ...] = ()
+    """Of training: one number for regression, two for self-supervised (on acquired slices, and on the first result)."""
+
+    profile: Literal["gaussian", "box"] | None = None
+    """Self-supervised: the slice profile."""
 
     seed: int | None = None
     """Of what is random in the method."""
@@ -52,9 +55,11 @@ class Options:
 
     def told(self) -> tuple[tuple[str, Any], ...]:
         """Return them by name, flags that are not set left out."""
-        names = ("weights", "samples", "source", "edge", "steps", "seed", "device")
+        names = ("weights", "samples", "source", "edge", "profile", "seed", "device")
         flags = ("both_ways", "orthogonal")
+        steps = self.steps[0] if len(self.steps) == 1 else self.steps or None
         return (
+            ("steps", steps),
             *((name, getattr(self, name)) for name in names),
             *((name, getattr(self, name) or None) for name in flags),
         )

@@ -33,7 +33,8 @@ class Synthesized:
 
     Attributes:
         volume: The made contrast, in the orientation of the subject's volumes. All of its slices are synthetic.
-        uncertainty: Standard deviation in real units, where the method can tell; float32, on the same grid.
+        uncertainty: How little the method trusts itself, in real units, where it can tell (of ``uni-coal`` the standard
+            deviation over latents); float32, on the same grid.
         contrast: What it is.
         sources: What it was made of.
         places: Where each slice lies, along array axis `axis`.
@@ -70,6 +71,7 @@ class Synthesized:
             method=name,
             summary=f"{made}, {len(self.places)} slices {self.spacing:.4g} mm apart along axis {self.axis}",
             weights_sha256=self.method.get("sha256"),
+            contrast=None if self.contrast in self.sources else self.contrast,
         )
 
 

@@ -68,7 +68,8 @@ def resampled(volume: Volume, positions_mm: Sequence[float], method: Interpolati
     count = stack.shape[0]
     along = np.clip(np.asarray(positions_mm, dtype=np.float64) / volume.spacing[0], 0, count - 1)
     shares = method.weights(along, count)
-    return torch.tensordot(shares, method.prepared(stack), dims=1).clamp_(0, 1)
+    made = shares @ method.prepared(stack).flatten(1)
+    return made.clamp_(0, 1).view(len(along), *stack.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,7 @@ class Turn:
     @classmethod
     def of(cls, grid: Grid) -> Turn:
         """Return the turn of a grid; an oblique one comes as near as it can."""
-        column, row, slice_ = grid.codes
+        column, row, slice_ = list(grid.codes)
         transposed = _RANK[row] > _RANK[column]
         row, column = (column, row) if transposed else (row, column)
         return cls(slice_ in _BACKWARDS, transposed, row in _BACKWARDS, column in _BACKWARDS)

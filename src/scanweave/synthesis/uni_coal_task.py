@@ -10,7 +10,7 @@ from ..errors import UsageError, WeightsError
 from ..models import UniCoal
 from ..weights import Card
 
-_PUBLISHED = {3: ("T1", "PD", "T2")}
+_PUBLISHED: dict[int, tuple[str, ...]] = {3: ("T1", "PD", "T2")}
 _SLICES = 4
 
 
@@ -42,7 +42,7 @@ class Task:
         told: dict[str, Any] = dict(card.training.get("config", {}).get("task", {}))
         channels, contrasts = network.config.channels_in, network.config.contrasts
         slices = int(told.get("slices") or (_SLICES if channels % _SLICES == 0 else channels))
-        targets = tuple(told.get("targets") or _PUBLISHED.get(contrasts, ()))
+        targets = tuple(told["targets"]) if told.get("targets") else _PUBLISHED.get(contrasts, ())
         if channels % slices or (targets and contrasts and len(targets) != contrasts):
             raise WeightsError(
                 f"a network of {channels} channels and {contrasts} contrasts was not trained on {slices} slices to make"

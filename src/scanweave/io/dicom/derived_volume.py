@@ -37,6 +37,9 @@ _ALIKE = 1e-3  # direction cosines, and spacings as shares, that differ by less 
 _UPRIGHT = 1e-3  # between rows and columns
 _MANY = ("Multi-frame", "Video", "Secondary Capture")  # in names of classes that say nothing of where slices lie
 _PLACE_TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"]
+# How the source was acquired, which does not hold of another contrast (PS3.3 C.8.3.1); those of type 2 stay, empty.
+_SEQUENCE_EMPTY = ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength")
+_SEQUENCE_ABSENT = ("InversionTime", "FlipAngle", "SequenceName", "ProtocolName", "NumberOfAverages", "EchoNumbers")
 _OTHER = "write .nii.gz, .mha or .nrrd"
 _RESAMPLED = ("113085", "DCM", "Spatial resampling")
 _REWRITTEN = ("REWRITTEN", header_of.SCHEME, "Voxels written again")
@@ -344,6 +347,8 @@ class _Writer:
             series_uid=self.series_uid,
             now=self.now,
         )
+        if self.derivation is not None and self.derivation.contrast is not None:
+            _call_contrast(dataset, self.derivation.contrast)
         header_of.state_provenance(
             dataset,
             description=self._description(),
@@ -365,6 +370,17 @@ class _Writer:
         if self.derivation.weights_sha256:
             told.append(f"Weights SHA-256 {self.derivation.weights_sha256[:16]}.")
         return [*told, header_of.NOTICE]
+
+
+def _call_contrast(dataset: Dataset, contrast: str) -> None:
+    """Name a contrast that was never acquired, and take out how that of the source was."""
+    dataset.SeriesDescription = f"{contrast} synthetic"
+    if dataset.get("Modality") != "MR":
+        return
+    remove(dataset, _SEQUENCE_ABSENT)
+    for keyword in _SEQUENCE_EMPTY:
+        setattr(dataset, keyword, None)
+    dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"  # research mode: these may not be empty
 
 
 def _known(places: Sequence[Place | None]) -> NDArray[np.float64]:
