@@ -17,7 +17,7 @@ from scanweave.batch.deformation_manifest import Manifest
 from scanweave.batch.deformation_planes import Plane
 from scanweave.batch.deformation_published import deform_published
 from scanweave.batch.inputs import ReadOptions
-from scanweave.deformation import apply
+from scanweave.deformation import apply, learned
 from scanweave.deformation.checks import diversity
 from scanweave.deformation.fields import DenseField
 from scanweave.deformation.learned import DrdmMethod
@@ -456,6 +456,17 @@ def test_published_options_that_do_not_fit_what_is_there_are_named(published):
     with pytest.raises(InputError, match="--weights"):
         deform_published(config, options=_QUICK)
     assert not (published / "Data/Aug_data").exists()
+
+
+def test_memory_that_is_too_small_is_said_before_anything_is_thrown_away(published, files, tmp_path, monkeypatch):
+    file = str(published / "models/cmr_recresacnet/000000_cmr_recresacnet.pth")
+    options = DeformOptions(method="drdm", slices=(0,), options=(("weights", file), ("side", 16), ("level", 2)))
+    deform_file(files[0], tmp_path / "out")
+    before = contents(tmp_path / "out")
+    monkeypatch.setattr(learned, "available", lambda: 50 << 20)
+    with pytest.raises(ResourceError, match=r"1 made on 16 x 16 voxels, need 0\.09\d+ GiB"):
+        deform_file(files[0], tmp_path / "out", options=options, overwrite=True)
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_configuration_decides_velocities_and_must_fit_the_weights(published, drdm):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from scanweave.deformation import Canvas, create, deform
 from scanweave.deformation.trained import Trained
+from scanweave.errors import ResourceError
+from scanweave.grid import Grid
 from scanweave.volume import Volume
 from scanweave.weights import card_of
 
@@ -58,3 +63,18 @@ def test_the_levels_that_a_file_states_change_nothing(levels, drdm):
     one, own = made(levels), made((int(voxels.min()), int(voxels.max())))
     np.testing.assert_allclose(one.displacement.vectors, own.displacement.vectors, atol=1e-3)
     assert one.image.dtype == np.int16 and set(np.unique(one.image.voxels)) <= set(range(801))
+
+
+def test_the_memory_that_fields_need_is_said_with_a_coarser_field_that_would_do(drdm):
+    grid, giga = Grid.spaced((128, 128, 128), (1, 1, 1)), 1 << 30
+    method = create("drdm", weights=drdm(1.0, ndims=3))
+    method.require_memory(grid, 16, free=100 * giga)
+    with pytest.raises(ResourceError, match="16 made on 128 x 128 x 128 voxels, need 1") as refused:
+        method.require_memory(grid, 16, free=8 * giga)
+    side = int(re.search(r"--side (\d+)", refused.value.remedy)[1])
+    assert 64 <= side < 128
+    dataclasses.replace(method, side=side).require_memory(grid, 16, free=8 * giga)
+    with pytest.raises(ResourceError) as refused:  # here it is the image that is too large for so many
+        method.require_memory(grid, 16, free=giga)
+    assert "--side" not in refused.value.remedy and "fewer copies" in refused.value.remedy
+    dataclasses.replace(method, device="cuda").require_memory(grid, 16, free=0)

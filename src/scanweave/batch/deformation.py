@@ -255,7 +255,7 @@ def make_copies(
     """
     told = progress or (lambda what, done, total: None)
     total = sum(len(case.levels or range(options.n)) for case in cases)
-    _check_dimensions(method, cases)
+    _check_network(method, cases, options.n)
     for case in cases:  # all of them before the first is written, and before what an earlier run left is thrown away
         check_sources(case.image, case.labels)
     drawn = [_drawn(method, case, options, (stream, case.number)) for case in cases]
@@ -368,8 +368,8 @@ def _plain_checks(found: Any) -> dict[str, Any]:
     return {name: plain(getattr(found, name)) for name in found.__dataclass_fields__}
 
 
-def _check_dimensions(method: Method, cases: Iterable[Case]) -> None:
-    """Refuse weights for images of other dimensions, before anything is written."""
+def _check_network(method: Method, cases: Iterable[Case], count: int) -> None:
+    """Refuse weights for images of other dimensions, and fields that memory is too small for, before all is written."""
     if not isinstance(method, DrdmMethod):
         return
     wanted = method.network.config.ndims
@@ -380,6 +380,7 @@ def _check_dimensions(method: Method, cases: Iterable[Case]) -> None:
             raise UsageError(
                 f"weights for {wanted}D images cannot deform {case.stem}, which is {found}D", remedy=remedy
             )
+        method.require_memory(case.image.grid, min(count, _AT_ONCE))
 
 
 def _notes(store: CopyStore, cases: Sequence[Case]) -> tuple[str, ...]:

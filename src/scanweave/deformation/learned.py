@@ -16,15 +16,17 @@ from torch import Tensor
 from .. import weights as catalogue
 from ..errors import UsageError, WeightsError
 from ..grid import Grid
+from ..memory import available, require
 from ..models import Drdm, channels_last
 from ..ops.displacement import magnitude
 from ..plan import plain
+from .canvas import Canvas
 from .config import PRESETS, SamplingConfig
 from .damping import shrunk
 from .diffusion import Noise, joined
 from .fields import DenseField, Field
 from .methods import DeformationMethod, Params, generator_of, lattice
-from .sampling import Deformations, draw, sample
+from .sampling import Deformations, bytes_needed, draw, sample
 from .trained import Trained
 
 Weights: TypeAlias = str | os.PathLike[str] | Drdm
@@ -112,11 +114,40 @@ class DrdmMethod(DeformationMethod):
 
         Raises:
             UsageError: No image, or one of other channels or dimensions than the network's.
+            ResourceError: They need more memory than there is.
         """
         if image is None:
             raise UsageError("drdm deforms by what the image shows, and none was given", remedy="give the image")
+        self.require_memory(grid, len(params))
         made = self._sampled(self.network, params, grid, image)
         return [DenseField(self._shortened(field, made.spacing)) for field in made.fields.cpu()]
+
+    def require_memory(self, grid: Grid, count: int, *, free: int | None = None) -> None:
+        """Refuse fields that take more memory than there is; on a CPU, where that would end the program.
+
+        Args:
+            grid: Where the image lies.
+            count: Fields that are made together.
+            free: Bytes that there are; by default what the system says.
+
+        Raises:
+            ResourceError: With the need, and a side that would do.
+        """
+        free = available() if free is None else free
+        if not self.device.startswith("cpu") or free is None:
+            return
+        space, spacing = lattice(grid)
+
+        def needed(side: int | None) -> int:
+            canvas = Canvas.around(space, spacing, side=side, limit=self.trained.side)
+            return bytes_needed(canvas, count, cores=torch.get_num_threads())
+
+        own = Canvas.around(space, spacing, side=self.side, limit=self.trained.side).side
+        enough = next((side for side in range(own - 8, 8, -8) if needed(side) <= free), None)
+        coarser = "" if enough is None else f"take a coarser field (--side {enough}), or "
+        remedy = f"{coarser}make fewer copies in one run, or crop the image"
+        voxels = " x ".join([str(own)] * len(space))
+        require(needed(self.side), f"fields of drdm, {count} made on {voxels} voxels,", remedy=remedy, free=free)
 
     def diffused(self, params: Sequence[Params], grid: Grid, image: Tensor) -> list[Field]:
         """Return the random fields that those of what was drawn are recovered from, whatever their length."""
