@@ -12,7 +12,7 @@ import scanweave
 from scanweave import io, weights
 from scanweave.batch import deformation
 from scanweave.batch.deformation import DeformOptions, deform_file, deform_many
-from scanweave.batch.deformation_cases import cases_of, paired
+from scanweave.batch.deformation_cases import cases_of, field_of, paired
 from scanweave.batch.deformation_manifest import Manifest
 from scanweave.batch.deformation_planes import Plane
 from scanweave.batch.deformation_published import deform_published
@@ -21,6 +21,7 @@ from scanweave.deformation import apply, learned
 from scanweave.deformation.checks import diversity
 from scanweave.deformation.fields import DenseField
 from scanweave.deformation.learned import DrdmMethod
+from scanweave.deformation.volumes import pull_volumes
 from scanweave.errors import InputError, OutputError, ResourceError, UnsupportedError, UsageError
 from scanweave.io.published_drdm import labels_of_mask
 from scanweave.volume import Volume
@@ -172,6 +173,8 @@ def test_fields_of_images_without_orientation_have_none_either(tmp_path):
         displacement = scanweave.read_displacement(field)
         assert displacement.grid.matches(placed.grid)
         source = scanweave.read(tmp_path / name, as_="volume")
+        (again,) = pull_volumes(field_of(field, source.grid), [source], [])[0]
+        np.testing.assert_allclose(again.voxels, placed.voxels, atol=1)
         np.testing.assert_allclose(apply(displacement, source).voxels, placed.voxels, atol=1)
         io.write(Volume.from_array(image.voxels.astype(np.float32)), tmp_path / "placeless.nii.gz", overwrite=True)
         moving = sitk.ReadImage(str(tmp_path / ("heart.nii.gz" if name == "heart.nii.gz" else "placeless.nii.gz")))

@@ -24,24 +24,22 @@ import torch
 from .. import io
 from ..cine import Derivation
 from ..deformation import Deformed, Method, create, replay
-from ..deformation.api import check_sources, field_on
+from ..deformation.api import check_sources
 from ..deformation.checks import Spread
 from ..deformation.elastic import FoldingWarning
-from ..deformation.fields import DenseField
 from ..deformation.labels import LabelRule
 from ..deformation.learned import DrdmMethod
 from ..deformation.methods import lattice
 from ..deformation.warping import Beyond
 from ..displacement import Displacement
 from ..errors import ScanweaveError, UsageError
-from ..grid import Grid
 from ..interpolation.api import Progress
 from ..io.dicom import require_source
 from ..io.files import check_output, remove_leftovers
 from ..io.published_drdm import stem
 from ..plan import Plan, fingerprint, plain
 from ..volume import Volume
-from .deformation_cases import Case, Slices, cases_of, read_label, read_volume
+from .deformation_cases import Case, Slices, cases_of, field_of, read_label, read_volume
 from .deformation_manifest import CopyEntry, CopyStore, MadeFile, Manifest
 from .inputs import ReadOptions, Run, distinct, strip_dataset
 from .many import FINISHED, each_on_its_own
@@ -266,7 +264,7 @@ def make_copies(
     for case, params in zip(cases, drawn, strict=True):
         spread = Spread()
         for entry in _kept(store, case):
-            spread.add(_field_of(store.path(entry, "field"), case.image.grid))
+            spread.add(field_of(store.path(entry, "field"), case.image.grid))
         missing = [k for k in range(len(params)) if not store.has(case.stem, k)]
         remade = _with_companions(missing, len(params)) if method.needs_image else missing
         with warnings.catch_warnings():
@@ -300,11 +298,6 @@ def _with_companions(missing: Sequence[int], count: int) -> list[int]:
     """
     wanted = {k // _AT_ONCE for k in missing}
     return [k for k in range(count) if k // _AT_ONCE in wanted]
-
-
-def _field_of(path: Path, grid: Grid) -> DenseField:
-    """Return a field that was written for an image on `grid`, by its voxels: its file may not say where they lie."""
-    return field_on(Displacement.of_voxels(io.read_displacement(path).in_voxels(), grid), grid)
 
 
 def _kept(store: CopyStore, case: Case) -> list[CopyEntry]:

@@ -10,6 +10,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from .. import io
+from ..deformation.api import field_on
+from ..deformation.fields import DenseField
+from ..displacement import Displacement
 from ..errors import InputError, UnsupportedError, UsageError
 from ..grid import Grid
 from ..io.published_drdm import image_of, stem
@@ -148,3 +152,12 @@ def slice_of(volume: Volume, index: int) -> Volume:
     affine[:3, 3] = volume.grid.to_mm([index, 0, 0])
     grid = Grid((1, *volume.grid.shape[1:]), affine)
     return volume.with_voxels(volume.voxels[index : index + 1], grid=grid)
+
+
+def field_of(path: Path, grid: Grid) -> DenseField:
+    """Read a field that was written for an image on `grid`, by its voxels: its file may not say where they lie.
+
+    Raises:
+        InputError: Missing, damaged, or no field.
+    """
+    return field_on(Displacement.of_voxels(io.read_displacement(path).in_voxels(), grid), grid)

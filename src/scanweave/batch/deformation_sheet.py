@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import io
-from ..deformation.api import field_on
 from ..deformation.fields import Field, determinants
 from ..deformation.methods import lattice
 from ..io.files import atomic_output
@@ -36,7 +35,7 @@ from ..report import (
 from ..report.charts import Mark, Panel, Series, chart
 from ..report.pictures import error_scale, picture
 from ..volume import Volume
-from .deformation_cases import Case
+from .deformation_cases import Case, field_of
 from .deformation_manifest import CopyEntry, Manifest
 from .deformation_planes import Plane
 from .deformation_summary import labels_kept, numbers
@@ -129,7 +128,7 @@ def _read(entry: CopyEntry, case: Case, root: Path) -> _Shown:
 
 
 def _field(entry: CopyEntry, case: Case, root: Path) -> Field:
-    return field_on(io.read_displacement(root / entry.files["field"].name), case.image.grid)
+    return field_of(root / entry.files["field"].name, case.image.grid)
 
 
 def _verdict(manifest: Manifest) -> list[Block]:
