@@ -30,7 +30,7 @@ from .slices import Edge, Place, SlicePlan, places_of, windows
 from .subject import turned
 from .uni_coal_task import Task
 
-_AT_ONCE = {"cpu": 1, "cuda": 8, "mps": 2}
+_PIXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 19, "mps": 1 << 17}  # of slices that are made as one batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,9 @@ class FittedUniCoal:
         places = places_of(wanted, count=count, step=step)
         self._check(places)
         seen = [turn.apply(stack.flip(0) if turn.slices else stack) for stack in stacks]
-        at_once = _AT_ONCE[next(self.method.network.parameters()).device.type]
+        network = self.method.network
+        allowed = _PIXELS_AT_ONCE[next(network.parameters()).device.type]
+        at_once = max(1, allowed // network.config.resolution**2)
         made = [self._slices(seen, places[k : k + at_once], index) for k in range(0, len(places), at_once)]
         return turn.undo(torch.cat(made))
 
