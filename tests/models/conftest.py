@@ -41,3 +41,22 @@ def at_scale(key: str, value: Tensor, like: Tensor) -> Tensor:
     if re.search(r"mapping\.fc\d+\.(weight|bias)$", key):
         value = value * 100
     return value + 1 if key.endswith("affine.bias") else value
+
+
+@pytest.fixture(scope="session")
+def fusing(fill) -> Callable[..., nn.Module]:
+    """Fill a network of two cameras as its goldens were: trunks tamed, deformable taps moved visibly."""
+
+    def make(network: nn.Module, *, trunk: str = "", last: float = 1.0) -> nn.Module:
+        state = fill(network.state_dict())
+        for key, value in state.items():
+            if trunk and re.search(rf"^({trunk})\.\d+\.conv2\.(weight|bias)$", key):
+                value *= 0.1
+            elif key.endswith("conv_offset.weight"):
+                value *= 10
+            elif key == "conv_last.weight":
+                value *= last
+        network.load_state_dict(state)
+        return network.eval()
+
+    return make

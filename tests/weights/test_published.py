@@ -172,8 +172,8 @@ def test_the_callers_config_goes_before_the_shapes(dsa_state):
     ("keys", "seen"),
     [
         (["module.feature_bone.norm4.bias"], "most-dsa"),
-        (["module.fnet.conv1.weight"], "RAFT"),
-        (["conv_first_hi.weight", "conv_first.weight"], "XFusion"),
+        (["module.fnet.conv1.weight"], "raft"),
+        (["conv_first_hi.weight", "conv_first.weight"], "edvr-stf"),
         (["features.0.weight"], "VGG"),
         (["conv1.weight", "down5.conv1.weight"], "one of the two networks"),
         (["a", "b"], "holds nothing of super-slomo, but a, b"),

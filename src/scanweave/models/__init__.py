@@ -16,9 +16,12 @@ from torch import nn
 from ..errors import UsageError
 from ..ops.memory import keep_freed_memory
 from .drdm import Drdm, DrdmConfig
+from .edvr_stf import EdvrStf, EdvrStfConfig
 from .most_dsa import MostDsa, MostDsaConfig
+from .raft import Raft, RaftConfig
 from .sam import SamEncoder, SamEncoderConfig
 from .super_slomo import SuperSlomo, SuperSlomoConfig
+from .swin_xvr import SwinXvr, SwinXvrConfig
 from .uni_coal import UniCoal
 from .uni_coal_config import UniCoalConfig
 from .uni_coal_critic import UniCoalCritic, UniCoalCriticConfig
@@ -27,13 +30,19 @@ __all__ = [
     "NETWORKS",
     "Drdm",
     "DrdmConfig",
+    "EdvrStf",
+    "EdvrStfConfig",
     "MostDsa",
     "MostDsaConfig",
     "Network",
+    "Raft",
+    "RaftConfig",
     "SamEncoder",
     "SamEncoderConfig",
     "SuperSlomo",
     "SuperSlomoConfig",
+    "SwinXvr",
+    "SwinXvrConfig",
     "UniCoal",
     "UniCoalConfig",
     "UniCoalCritic",
@@ -58,9 +67,12 @@ class Network:
 
 NETWORKS = {
     "drdm": Network(Drdm, DrdmConfig),
+    "edvr-stf": Network(EdvrStf, EdvrStfConfig),
     "most-dsa": Network(MostDsa, MostDsaConfig),
+    "raft": Network(Raft, RaftConfig),
     "sam-vit-b-encoder": Network(SamEncoder, SamEncoderConfig),
     "super-slomo": Network(SuperSlomo, SuperSlomoConfig),
+    "swin-xvr": Network(SwinXvr, SwinXvrConfig),
     "uni-coal": Network(UniCoal, UniCoalConfig),
     "uni-coal-critic": Network(UniCoalCritic, UniCoalCriticConfig),
 }

@@ -17,23 +17,24 @@ from torch.overrides import TorchFunctionMode
 from ..errors import UsageError, WeightsError
 from ..io.files import atomic_output
 from ..models import NETWORKS, create
-from . import drdm, most_dsa, sam, super_slomo, uni_coal, uni_coal_critic
+from . import drdm, edvr_stf, most_dsa, raft, sam, super_slomo, swin_xvr, uni_coal, uni_coal_critic
 from .card import Card, Decision, WeightsWarning, card_of, config_of, network_name
 from .containers import Content, read_content
 from .layouts import Layout, Unpacked, without_prefix
 
 LAYOUTS: dict[str, Layout] = {
     "drdm": drdm.LAYOUT,
+    "edvr-stf": edvr_stf.LAYOUT,
     "most-dsa": most_dsa.LAYOUT,
+    "raft": raft.LAYOUT,
     "sam-vit-b-encoder": sam.LAYOUT,
     "super-slomo": super_slomo.LAYOUT,
+    "swin-xvr": swin_xvr.LAYOUT,
     "uni-coal": uni_coal.LAYOUT,
     "uni-coal-critic": uni_coal_critic.LAYOUT,
 }
 
 FOREIGN = {
-    "conv_first_hi.": "XFusion (EDVR-STF or SWIN-XVR)",
-    "fnet.": "RAFT",
     "features.": "an ImageNet VGG, for training losses",
     "down5.conv": "one of the two networks of super-slomo, which belong together",
 }
