@@ -91,7 +91,8 @@ def run(plan: Plan, methods: Mapping[str, Method]) -> Results:
     for draw in range(plan.draws):
         hearts = [heart(_LABELLED, draw, number) for number in range(max(plan.labelled))]
         for arm in (NONE, *methods):
-            made = [[] if arm == NONE else copies_of(one, methods[arm], plan.copies, draw) for one in hearts]
+            generator = torch.Generator().manual_seed(draw)  # one for all hearts: each is deformed in its own ways
+            made = [[] if arm == NONE else copies_of(one, methods[arm], plan.copies, generator) for one in hearts]
             if arm != NONE:
                 results.copies.setdefault(arm, []).extend(copy for each in made for copy in each)
             for count in plan.labelled:
@@ -102,9 +103,8 @@ def run(plan: Plan, methods: Mapping[str, Method]) -> Results:
     return results
 
 
-def copies_of(slices: Sequence[Slice], method: Method, count: int, seed: int) -> list[Deformed]:
+def copies_of(slices: Sequence[Slice], method: Method, count: int, generator: torch.Generator) -> list[Deformed]:
     """Return `count` copies of each slice of a heart."""
-    generator = torch.Generator().manual_seed(seed)
     return without_warnings(
         lambda: [
             copy
