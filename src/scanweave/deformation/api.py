@@ -171,7 +171,9 @@ def replay(
 ) -> Iterator[Deformed]:
     """Give the copies of what was drawn before: :attr:`Deformed.params`, or what a manifest keeps of them.
 
-    Arguments and errors are those of `deform_each`.
+    Arguments and errors are those of `deform_each`. Copies are the same to the last bit; those of a network, where the
+    same `params` are made together: batches of other sizes round differently, and DRDM's steps make a pixel of that
+    here and there. Give all that were drawn, and take the copies that are wanted.
     """
     chosen, labels = create(method), _listed(label)
     check_sources(volume, labels)
