@@ -164,7 +164,9 @@ def test_each_pair_may_have_its_own_times(network, frames):
 
 
 def test_unknown_names_and_options_are_refused():
-    with pytest.raises(UsageError, match="choose among: drdm, edvr-stf, most-dsa, raft, sam-vit-b-encoder, super-slomo, swin-xvr"):
+    with pytest.raises(
+        UsageError, match="choose among: drdm, edvr-stf, most-dsa, raft, sam-vit-b-encoder, super-slomo, swin-xvr"
+    ):
         create("film")
     with pytest.raises(UsageError, match="it has: warp_convention, mean"):
         create("super-slomo", widht=3)
