@@ -158,7 +158,7 @@ def synthesize_subject(
     plan = Plan(
         verb="synthesize",
         inputs=tuple(fingerprint(path) for path in [*sources, *others]),
-        config=plain(options) | plain(reading) | {"contrasts": list(subject.files)},
+        config=plain(options) | {"reading": plain(reading), "contrasts": list(subject.files)},
         method=job.method.describe(),
         seed=job.method.describe().get("seed"),
     )

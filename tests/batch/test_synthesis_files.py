@@ -1,0 +1,221 @@
+"""Synthesis from files to files: NIfTI, DICOM, folders of people, BIDS; side-cars, resuming, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+from pydicom.examples import get_path
+from pydicom.uid import generate_uid
+
+from scanweave import io
+from scanweave.batch.inputs import ReadOptions
+from scanweave.batch.synthesis import SynthesisOptions, synthesize_files
+from scanweave.batch.synthesis_contrasts import bids_suffix, contrast_in, rest_of
+from scanweave.batch.synthesis_subjects import UNTOLD, stated_thickness, subjects_of
+from scanweave.errors import InputError, OutputError, UnsupportedError, UsageError
+from scanweave.plan import SideCar, sidecar_path
+from scanweave.volume import Volume
+
+READING = ReadOptions(as_="volume")
+THIN = SynthesisOptions(to="T1", spacing=2.5, method="linear")
+OTHER = SynthesisOptions(to="T2", method="histogram-matched")
+
+
+def scan(path: Path, seed: int = 0, shape=(4, 8, 6)) -> Path:
+    voxels = np.random.default_rng(seed).integers(1, 1000, shape).astype(np.int16)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    io.write(Volume.from_array(voxels, spacing=(5, 1, 1)), path)
+    return path
+
+
+def made(inputs, output, options, *, contrasts=(), **how):
+    subjects = subjects_of(inputs, contrasts, READING)
+    return synthesize_files(subjects, output, options, reading=READING, **how)
+
+
+@pytest.fixture
+def series(tmp_path) -> Path:
+    """Four slices of an example, 5 mm apart and 4 mm thick."""
+    folder, uid = tmp_path / "brain_T1", generate_uid()
+    folder.mkdir()
+    for k in range(4):
+        ds = pydicom.dcmread(get_path("mr"))
+        across = np.array(ds.ImageOrientationPatient, float)
+        place = np.array(ds.ImagePositionPatient, float) + 5 * k * np.cross(across[:3], across[3:])
+        ds.ImagePositionPatient = [f"{x:.6f}" for x in place]
+        ds.SliceThickness, ds.InstanceNumber, ds.EchoTime = 4, k + 1, "12"
+        ds.SeriesInstanceUID, ds.SOPInstanceUID = uid, generate_uid()
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        ds.save_as(folder / f"{k}.dcm")
+    return folder
+
+
+def test_names_tell_contrasts():
+    told = {
+        "sub-01_T1w": "T1", "t2_flair": "FLAIR", "stroke_FLAIR": "FLAIR", "T1_post": "T1c", "x_t1ce": "T1c",
+        "PDw": "PD", "mask": None, "T1_T2": None, "MPRAGE": "T1",
+    }  # fmt: skip
+    assert {name: contrast_in(name) for name in told} == told
+    assert rest_of("tumour_T1_axial") == rest_of("tumour_T2_axial") == "tumour_axial"
+    assert (bids_suffix("T2"), bids_suffix("FLAIR")) == ("T2w", "FLAIR")
+
+
+def test_a_result_says_what_it_is_where_it_lies_and_how_it_was_made(tmp_path):
+    t1 = scan(tmp_path / "T1.nii.gz")
+    (tmp_path / "T1.json").write_text('{"SliceThickness": 4.0}')
+    (outcome,) = made([t1], tmp_path / "out.nii.gz", THIN)
+    result = io.read(tmp_path / "out.nii.gz")
+    assert result.shape == (7, 8, 6) and result.spacing == (2.5, 1.0, 1.0)
+    header = nibabel.load(tmp_path / "out.nii.gz").header
+    assert header["descrip"].item().decode() == "Synthetic T1, linear, scanweave"
+    assert np.allclose(nibabel.load(t1).affine[:, :2], nibabel.load(tmp_path / "out.nii.gz").affine[:, :2])
+    car = SideCar.model_validate_json(sidecar_path(tmp_path / "out.nii.gz").read_bytes())
+    assert car.notice.startswith("All slices are synthetic") and len(car.slices) == 7
+    assert (car.slices[3].source, car.slices[3].delta, car.slices[3].position_mm) == (1, 0.5, 7.5)
+    assert car.intensity["T1"]["rule"] == "range" and car.plan.method == {"name": "linear"}
+    assert any("4 mm thick, 5 mm apart" in note for note in car.notes)
+    assert outcome.output == tmp_path / "out.nii.gz" and stated_thickness({"T1": t1}) == 4.0
+
+
+def test_a_finished_result_is_left_and_another_plan_refused(tmp_path):
+    t1, out = scan(tmp_path / "T1.nii.gz"), tmp_path / "out"
+    made([t1], out, OTHER)
+    before = (out / "T2.nii.gz").stat().st_mtime_ns
+    (outcome,) = made([t1], out, OTHER, resume=True)
+    assert "earlier run" in outcome.notes[0] and (out / "T2.nii.gz").stat().st_mtime_ns == before
+    with pytest.raises(OutputError, match="exists already"):
+        made([t1], out, OTHER)
+    with pytest.raises(OutputError, match="exists already"):
+        made([t1], out, SynthesisOptions(to="T2", method="histogram-matched", spacing=2.0), resume=True)
+    made([t1], out, OTHER, overwrite=True)
+    with pytest.raises(OutputError, match="also an input"):
+        made([t1], t1, THIN, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        (SynthesisOptions(to="T1", spacing=-1.0, method="linear"), UsageError, "spacing of -1 mm"),
+        (SynthesisOptions(to="T1", method="linear"), UsageError, "T1 is there already"),
+        (SynthesisOptions(to="SWI", method="linear"), UsageError, "there is no SWI among T1, T2"),
+        (SynthesisOptions(spacing=1.0, method="linear"), UsageError, "say which with --to"),
+        (OTHER, UsageError, "T2 is there already"),
+        (SynthesisOptions(to="FLAIR", register=False), InputError, "PD is on another grid"),
+        (SynthesisOptions(to="T1", spacing=1.0, method="linear", format="dicom"), UnsupportedError, "no DICOM"),
+    ],
+)
+def test_bad_requests_leave_nothing(tmp_path, options, error, said):
+    inputs = [scan(tmp_path / "T1.nii.gz"), scan(tmp_path / "T2.nii.gz")]
+    if options.to == "FLAIR":
+        inputs.append(scan(tmp_path / "PD.nii.gz", shape=(4, 8, 7)))
+    with pytest.raises(error, match=said):
+        made(inputs, tmp_path / "out", options)
+    assert set(tmp_path.iterdir()) == set(inputs)
+
+
+def test_bad_volumes_leave_nothing(tmp_path):
+    one = scan(tmp_path / "one_T1.nii.gz", shape=(1, 8, 6))
+    with pytest.raises(InputError, match="has one slice"):
+        made([one], tmp_path / "out", SynthesisOptions(spacing=1.0, axis=0, method="linear"))
+    voxels = np.full((4, 8, 6), np.nan, np.float32)
+    io.write(Volume.from_array(voxels, spacing=(5, 1, 1)), tmp_path / "nan_T1.nii.gz")
+    with pytest.raises(InputError, match="not numbers"):
+        made([tmp_path / "nan_T1.nii.gz"], tmp_path / "out", THIN)
+    with pytest.raises(InputError, match="does not exist"):
+        made([tmp_path / "none.nii.gz"], tmp_path / "out", THIN)
+    assert not (tmp_path / "out").exists()
+
+
+def test_contrasts_are_told_by_names_options_or_not_at_all(tmp_path):
+    a, b = scan(tmp_path / "a.nii.gz"), scan(tmp_path / "b.nii.gz", 1)
+    with pytest.raises(UsageError, match="neither its name nor its header"):
+        subjects_of([a, b], (), READING)
+    (subject,) = subjects_of([a, b], ("t1w", "PD"), READING)
+    assert list(subject.files) == ["T1", "PD"]
+    with pytest.raises(UsageError, match="1 contrasts are named for 2"):
+        subjects_of([a, b], ("T1",), READING)
+    with pytest.raises(UsageError, match="shows T1, and so does"):
+        subjects_of([a, b], ("T1", "T1"), READING)
+    (alone,) = subjects_of([a], (), READING)
+    assert list(alone.files) == [UNTOLD]
+    (outcome,) = made([a], tmp_path / "thin.nii.gz", SynthesisOptions(spacing=2.5, method="linear"))
+    assert outcome.made.contrast == UNTOLD
+    with pytest.raises(UsageError, match="neither its name nor its header"):
+        made([a], tmp_path / "t2.nii.gz", OTHER)
+
+
+def test_a_folder_of_people_gives_each_a_result_and_one_that_fails_stops_none(tmp_path):
+    scan(tmp_path / "in" / "ann_T1.nii.gz")
+    scan(tmp_path / "in" / "ann_FLAIR.nii.gz", 1)
+    scan(tmp_path / "in" / "ann_mask.nii.gz", 1)
+    scan(tmp_path / "in" / "bob_T1.nii.gz", 2)
+    scan(tmp_path / "in" / "eve_T1.nii.gz", 3)
+    scan(tmp_path / "in" / "eve_PD.nii.gz", 3, shape=(4, 8, 7))
+    outcomes = made([tmp_path / "in"], tmp_path / "out", OTHER)
+    assert [outcome.source for outcome in outcomes] == ["ann", "bob", "eve"]
+    assert isinstance(outcomes[2].error, InputError) and "masks by their names" in outcomes[0].notes[0]
+    results = sorted(path.name for path in (tmp_path / "out").glob("*.nii.gz"))
+    assert results == ["ann_T2.nii.gz", "bob_T2.nii.gz"]
+    scan(tmp_path / "nested" / "p1" / "T1.nii.gz")
+    scan(tmp_path / "nested" / "p2" / "T1.nii.gz")
+    assert [one.name for one in subjects_of([tmp_path / "nested"], (), READING)] == ["p1", "p2"]
+
+
+def test_bids_in_gives_bids_derivatives_out(tmp_path):
+    root, out = tmp_path / "ds", tmp_path / "derived"
+    scan(root / "sub-01" / "anat" / "sub-01_acq-thick_T1w.nii.gz")
+    scan(root / "sub-02" / "ses-a" / "anat" / "sub-02_ses-a_T1w.nii.gz", 1)
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    made([root], out, OTHER)
+    made([root], out, THIN)
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.nii.gz"))
+    assert names == [
+        "sub-01/anat/sub-01_acq-thick_desc-synthesized_T1w.nii.gz",
+        "sub-01/anat/sub-01_desc-synthesized_T2w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_desc-synthesized_T1w.nii.gz",
+        "sub-02/ses-a/anat/sub-02_ses-a_desc-synthesized_T2w.nii.gz",
+    ]
+    told = json.loads((out / names[1].replace(".nii.gz", ".json")).read_text())
+    assert told["Sources"] == ["bids::sub-01/anat/sub-01_acq-thick_T1w.nii.gz"] and told["SyntheticData"]
+    assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    with pytest.raises(OutputError):
+        made([root], root, OTHER, overwrite=True)
+    scan(root / "sub-01" / "anat" / "sub-01_run-2_T1w.nii.gz")
+    with pytest.raises(UsageError, match="shows T1, and so does"):
+        subjects_of([root], (), READING)
+
+
+def test_dicom_in_gives_a_derived_series_that_says_so(series, tmp_path):
+    (thin,) = made([series], tmp_path / "thin", SynthesisOptions(to="T1", spacing=2.5, method="linear", format="dicom"))
+    back, source = io.read(tmp_path / "thin"), io.read(series)
+    assert back.shape[0] == 7 and back.grid.matches(thin.made.volume.grid, tolerance=1e-2)
+    np.testing.assert_array_equal(back.voxels[::2], source.voxels)
+    head = back.source.header
+    assert float(head.SliceThickness) == 2.5 and head.SyntheticData == "YES" and head.EchoTime == 12
+    assert "synthesized from T1 by linear" in head.DerivationDescription
+    made([series], tmp_path / "other", SynthesisOptions(to="T2", method="histogram-matched", format="dicom"))
+    other = io.read(tmp_path / "other")
+    head = other.source.header
+    assert head.SeriesDescription == "T2 synthetic" and not head.EchoTime and head.ScanningSequence == "RM"
+    assert other.real().max() == pytest.approx(255)
+
+
+@pytest.mark.reference
+def test_frames_of_an_enhanced_object_are_refused_as_dicom_before_anything_is_made(reference, tmp_path):
+    path = reference / "data" / "brain_mr" / "tumour_T2_axial_enhanced.dcm"
+    with pytest.raises(UnsupportedError, match="Enhanced object"):
+        made([path], tmp_path / "out", SynthesisOptions(spacing=3.0, method="linear", format="dicom"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.reference
+def test_both_contrasts_of_a_real_subject_lie_on_one_grid(reference, tmp_path):
+    folder = reference / "data" / "brain_mr"
+    inputs = [folder / "tumour_T1_axial.nii.gz", folder / "tumour_T2_axial_enhanced.dcm"]
+    (outcome,) = made(inputs, tmp_path / "out.nii.gz", SynthesisOptions(to="T2", spacing=3.0, method="nearest"))
+    assert outcome.made.sources == ("T1", "T2") and io.read(tmp_path / "out.nii.gz").shape == (47, 256, 256)
