@@ -183,8 +183,10 @@ def test_bids_in_gives_bids_derivatives_out(tmp_path):
     told = json.loads((out / names[1].replace(".nii.gz", ".json")).read_text())
     assert told["Sources"] == ["bids::sub-01/anat/sub-01_acq-thick_T1w.nii.gz"] and told["SyntheticData"]
     assert json.loads((out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match=r"inside the input|would remove the input"):
         made([root], root, OTHER, overwrite=True)
+    made([root], tmp_path / "none", SynthesisOptions(to="T2", method="linear"))
+    assert not (tmp_path / "none").exists()
     scan(root / "sub-01" / "anat" / "sub-01_run-2_T1w.nii.gz")
     with pytest.raises(UsageError, match="shows T1, and so does"):
         subjects_of([root], (), READING)

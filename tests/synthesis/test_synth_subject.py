@@ -74,6 +74,8 @@ def test_what_is_no_image_of_one_person_is_refused():
         Subject.of({"T1": Volume.from_array(np.zeros((4, 6, 5, 3)), spacing=(5, 1, 1))})
     with pytest.raises(InputError, match="has one slice along axis 0"):
         Subject.of({"T1": volume((1, 6, 5))}, thinner=True)
+    with pytest.raises(InputError, match="states no spacing"):
+        Subject.of({"T1": Volume.from_array(volume().voxels)}, thinner=True)
     with pytest.raises(UsageError, match="no volume"):
         Subject.of({})
     with pytest.raises(InputError, match="the mask is on another grid"):

@@ -35,7 +35,7 @@ from ..volume import Volume
 from .deformation_cases import read_label, read_volume
 from .inputs import ReadOptions, distinct, strip_dataset
 from .many import FINISHED, each_on_its_own
-from .synthesis_bids import describe_dataset, write_bids_sidecar
+from .synthesis_bids import check_dataset, describe_dataset, write_bids_sidecar
 from .synthesis_contrasts import canonical, contrast_of_file
 from .synthesis_subjects import UNTOLD, SubjectFiles, stated_thickness, subjects_of
 
@@ -112,8 +112,9 @@ def synthesize_files(
     """
     reading = reading or ReadOptions()
     targets = _targets(subjects, output, options)
-    if any(subject.bids for subject in subjects):
-        describe_dataset(output, [path for subject in subjects for path in subject.files.values()])
+    bids = any(subject.bids for subject in subjects)
+    if bids:
+        check_dataset(output, [path for subject in subjects for path in subject.files.values()])
 
     def one(number: int) -> SynthesisOutcome:
         return synthesize_subject(
@@ -127,9 +128,13 @@ def synthesize_files(
         )
 
     if len(subjects) == 1:
-        return [one(0)]
-    runs = [(Path(subject.name),) for subject in subjects]
-    return each_on_its_own(runs, one, lambda source, error: SynthesisOutcome(source, error=error))
+        outcomes = [one(0)]
+    else:
+        runs = [(Path(subject.name),) for subject in subjects]
+        outcomes = each_on_its_own(runs, one, lambda source, error: SynthesisOutcome(source, error=error))
+    if bids and any(outcome.output is not None for outcome in outcomes):
+        describe_dataset(output)
+    return outcomes
 
 
 def synthesize_subject(

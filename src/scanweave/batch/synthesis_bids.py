@@ -19,19 +19,27 @@ _IGNORED = "*.scanweave.json\n"
 _GENERATED = [{"Name": "scanweave", "Version": __version__, "Description": "All images are synthetic; research only"}]
 
 
-def describe_dataset(output: Path, inputs: Sequence[Path]) -> None:
-    """Write what a folder of derivatives is, where that is not said yet.
+def check_dataset(output: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder for derivatives that is something else.
 
     Raises:
         OutputError: The folder is another dataset, or an input.
     """
     check_output(output, list(inputs), overwrite=True)
     file = output / BIDS_DESCRIPTION
-    if file.is_file():
-        if _names(file) != "derivative":
-            raise OutputError(
-                "is a dataset of its own, not of derivatives", path=output, remedy="give another folder with -o"
-            )
+    if file.is_file() and _names(file) != "derivative":
+        raise OutputError(
+            "is a dataset of its own, not of derivatives", path=output, remedy="give another folder with -o"
+        )
+
+
+def describe_dataset(output: Path) -> None:
+    """Write what a folder of derivatives is, where that is not said yet.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    if (output / BIDS_DESCRIPTION).is_file():
         return
     told = {
         "Name": "Volumes synthesized by scanweave",
@@ -39,7 +47,7 @@ def describe_dataset(output: Path, inputs: Sequence[Path]) -> None:
         "DatasetType": "derivative",
         "GeneratedBy": _GENERATED,
     }
-    _write(file, told)
+    _write(output / BIDS_DESCRIPTION, told)
     with atomic_output(output / ".bidsignore") as place:
         place.write_text(_IGNORED, encoding="utf-8")
 

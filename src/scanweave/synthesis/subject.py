@@ -77,6 +77,12 @@ class Subject:
         notes: list[str] = []
         first = next(iter(volumes.values()))
         _check_axes(first.grid, first)
+        if thinner and first.space_unit != "mm":
+            raise InputError(
+                "states no spacing, so that millimetres between slices mean nothing",
+                path=first.source.path,
+                remedy="give it with --source-spacing, or Volume.respaced",
+            )
         aligned = {name: _aligned(name, volume, first, notes, register=register) for name, volume in volumes.items()}
         if mask is not None:
             mask = _on_grid("the mask", mask, first.grid)
