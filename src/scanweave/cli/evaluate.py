@@ -1,4 +1,4 @@
-"""``scanweave evaluate interpolation SET_OR_RUNS... -o FOLDER --method M --weights FILE --protocol P``."""
+"""``scanweave evaluate JOB``; of interpolation ``SET_OR_RUNS... -o FOLDER --method M --weights FILE --protocol P``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ from rich.table import Table
 from ..batch.evaluation import PAGE, EvaluationOutcome, evaluate
 from ..batch.evaluation_options import EvaluationOptions
 from ..errors import UsageError
+from . import evaluate_synthesis
 from .common import Inputs, Meter, Output, Reading, Terminal, parse, print_json, split_lists
 
-JOBS = {"interpolation": "score methods that make frames between acquired ones, on runs or prepared sets"}
+JOBS = {
+    "interpolation": "score methods that make frames between acquired ones, on runs or prepared sets",
+    "synthesis": "score synthesized MR volumes, or methods that make them, against what was acquired",
+}
 _LISTS = ("--method", "--gaps", "--crop", "--mean")
 
 
@@ -57,6 +61,8 @@ def main(args: Sequence[str]) -> int:
     if not args or args[0] not in JOBS:
         came = f"nothing to evaluate is called {args[0]!r}" if args else "nothing to evaluate is named"
         raise UsageError(came, remedy=f"choose one of {', '.join(JOBS)}")
+    if args[0] == "synthesis":
+        return evaluate_synthesis.main(args[1:])
     words = split_lists(args[1:], *_LISTS)
     command = parse(Interpolation, words, prog="evaluate interpolation")
     with Meter(silent=command.json) as meter:

@@ -116,7 +116,8 @@ def organ_mask(volume: Volume) -> Mask:
     if not values.min() < values.max():
         raise InputError("one value everywhere", path=volume.source.path)
     # tissue is brighter than about half of the threshold between it and background
-    parts, count = ndimage.label(values > threshold_otsu(values) / 2)
+    between = float(threshold_otsu(values))  # type: ignore[no-untyped-call]
+    parts, count = ndimage.label(values > between / 2)
     if not count:
         return np.asarray(values > values.min(), dtype=np.bool_)
     largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
