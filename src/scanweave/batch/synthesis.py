@@ -258,7 +258,7 @@ def _labelled(volume: Volume, target: Path, said: str) -> Volume:
     if VOLUME_SUFFIXES.get(volume_suffix(target)) != "nifti":
         return volume
     kept = volume.source.header
-    header: Any = kept.copy() if isinstance(kept, Nifti1Header) else Nifti1Header()  # type: ignore[no-untyped-call]
+    header: Any = kept.copy() if isinstance(kept, Nifti1Header) else Nifti1Header()
     header.set_xyzt_units("mm", "sec")
     header["descrip"] = said.encode("ascii", "replace")[:_DESCRIPTION]
     header["cal_min"] = header["cal_max"] = 0
