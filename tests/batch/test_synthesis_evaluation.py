@@ -162,6 +162,20 @@ def test_the_command(people, masks, tmp_path, capsys):
     assert not (tmp_path / "no").exists()
 
 
+def test_a_published_file_names_task_and_weights(people, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("cmsr_T1_T2_4x.yml").write_text(
+        "loaders: {raw_internal_path_in: [T1], raw_internal_path_out: [T1], thickness: [6]}\n"
+    )
+    words = ["evaluate", "synthesis", str(people / "p0"), "-o", "out", "--published", "cmsr_T1_T2_4x.yml"]
+    assert main([*words, "--set", "epoch", "best"]) != 0  # nobody trained it
+    said = capsys.readouterr().err
+    assert "its name holds" in said
+    assert "best_net_G_ema.pth" in said
+    assert main([*words, "--task", "sr_T1_2x"]) == 2
+    assert main([*words[:5], "--task", "sr_T1_2x", "--set", "epoch", "best"]) == 2
+
+
 def test_what_is_held_out_has_one_name():
     assert held_out_of(["adni/cmsr_flair_t1_5x"]) == [HeldOut(sources=("FLAIR",), target="T1", spacing=5)]
     assert held_out_of([], sources=["t1", "flair"], target="T2")[0].name == "translation_T1+FLAIR_T2"

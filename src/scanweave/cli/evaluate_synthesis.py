@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +20,8 @@ from ..batch.synthesis_evaluation import (
 )
 from ..batch.synthesis_evaluation_cases import Measuring
 from ..batch.synthesis_evaluation_page import words
+from ..errors import UsageError
+from ..synthesis.published_config import parse_overrides, read_published
 from .common import Inputs, Meter, Output, Reading, Terminal, parse, print_json, split_lists
 
 _LISTS = ("--task", "--from", "--method", "--weights")
@@ -46,6 +48,12 @@ class Synthesis:
     task: tuple[str, ...] = ()
     """What to make, by the names of the published tasks: translation_T1_T2, sr_T1_4x, cmsr_T2_PD_4x; or ixi/...,
     brats19/..., adni/..."""
+
+    published: Path | None = None
+    """In place of --task and --weights: an evaluation file of Uni-COAL's, which names both."""
+
+    set: tuple[str, ...] = ()
+    """With --published: options over those of the file, as KEY VALUE: --set epoch best."""
 
     from_: Annotated[tuple[str, ...], tyro.conf.arg(name="from")] = ()
     """In place of --task: contrasts that methods are given."""
@@ -121,6 +129,17 @@ def main(args: Sequence[str]) -> int:
 
 
 def _options(command: Synthesis) -> SynthesisEvaluationOptions:
+    if command.published is not None:
+        if command.task or command.to is not None:
+            raise UsageError("--published names the task", remedy="leave out --task, --from and --to")
+        told = read_published(command.published, parse_overrides(command.set))
+        task, notes = told.evaluation()
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+        weights = command.weights or (told.generator,)
+        command = replace(command, task=(task.name,), weights=weights, published=None)
+    elif command.set:
+        raise UsageError("--set changes options of a file that --published names", remedy="name it")
     return SynthesisEvaluationOptions(
         targets=command.targets,
         tasks=command.task,
