@@ -52,7 +52,7 @@ class TaskConfig:
                 f"of {', '.join(self.sources)} not every one of {', '.join(self.targets)} can be made alike",
                 remedy="name targets that are all among the sources, or none; or set task.take one",
             )
-        if self.take == "all" and max(self.spacings) == 1 and self.sources == self.targets:
+        if self.take == "all" and max(self.spacings) == 1 and len(self.sources) == 1 and self.sources == self.targets:
             raise UsageError("nothing is to be made: the target is the source", remedy="give task.spacings above 1")
 
     def inputs(self, target: str) -> tuple[str, ...]:
@@ -182,15 +182,10 @@ class LossConfig:
     """Images until it has faded out; 0 for none from the start."""
 
     def __post_init__(self) -> None:
-        """Refuse terms that need weights which are not given.
+        """Refuse to train by nothing.
 
         Raises:
-            UsageError: They are not, or nothing is left to train by.
+            UsageError: No term has a weight.
         """
-        if self.features and self.sam is None:
-            raise UsageError(
-                "loss.features compares what SAM's image encoder sees, and no weights of it are given",
-                remedy="give loss.sam: sam_vit_b_01ec64.pth, or loss.features 0",
-            )
         if not (self.adversarial or self.absolute or self.features):
             raise UsageError("every term of the loss has the weight 0", remedy="give one of them a weight")

@@ -22,6 +22,7 @@ from ..training.registry import RecipeEntry
 from ..training.samples import Samples
 from ..training.schedules import Rate
 from .config import CriticConfig, GeneratorConfig, LossConfig, TaskConfig
+from .data import DataConfig, data_sha256, open_volumes
 from .losses import Asked, absolute_error, blur_at, feature_error, mend_gradients, persuasion, verdict
 from .simulated import SimulatedSlices, SimulationConfig
 
@@ -45,6 +46,9 @@ class UniCoalRecipeConfig(NetworkRecipeConfig):
 
     task: TaskConfig = TaskConfig()
     """What is made of what."""
+
+    data: DataConfig = DataConfig()
+    """The volumes."""
 
     simulation: SimulationConfig = SimulationConfig()
     """What is simulated."""
@@ -80,6 +84,10 @@ class UniCoalRecipeConfig(NetworkRecipeConfig):
     average_ramp: float | None = Field(default=0.05, gt=0)
     """Half life at most this share of the images seen so far, so that the start is forgotten; null, as published:
     always the same."""
+
+    untold_position: bool = False
+    """Tell networks position 0 whatever is wanted. The published recipes for ADNI do so in effect: theirs cannot know
+    which slice between two is to be made."""
 
     frozen_layers: int = Field(default=0, ge=0)
     """Leave the first so many layers on the way up as they are: for fine-tuning."""
@@ -119,7 +127,7 @@ class UniCoalRecipe(NetworkRecipe):
 
     def __init__(self, config: UniCoalRecipeConfig, samples: Samples, validation: Samples | None = None) -> None:
         self.critic = _critic(config) if config.loss.adversarial else None
-        self.sam = _sam(config.loss.sam) if config.loss.features else None
+        self.sam = _sam(config.loss) if config.loss.features else None
         super().__init__(config, samples, validation, network=_generator(config))
         critics = [] if self.critic is None else list(self.critic.parameters())
         self._critic_optimizer = self._adam(critics, config.critic_rate) if critics else None
@@ -234,7 +242,8 @@ class UniCoalRecipe(NetworkRecipe):
         return torch.where(finer[..., None], others, styles)
 
     def _asked(self, batch: Batch) -> Asked:
-        return Asked(batch["contrast"], batch["position"])
+        position = batch["position"]
+        return Asked(batch["contrast"], torch.zeros_like(position) if self.config.untold_position else position)
 
     def _require_legal(self, batch: Batch) -> None:
         config = self.network.config
@@ -297,9 +306,14 @@ class UniCoalRecipe(NetworkRecipe):
         options.pop("start", None)
         for section, name in (("loss", "sam"), ("critic", "start")):
             options[section].pop(name, None)
-        if self.config.source == "folder":
-            del options["simulation"]
+        del options["simulation" if self.config.source == "folder" else "data"]
+        for name in ("path", "table"):
+            options.get("data", {}).pop(name, None)
         return options
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return where the weights started, and the hash of the files that they are trained on."""
+        return {**super().describe(), "slices": len(self._samples), "data_sha256": data_sha256(self._samples)}
 
 
 def _generator(config: UniCoalRecipeConfig) -> UniCoal:
@@ -355,8 +369,14 @@ def _or(given: bool | None, otherwise: bool) -> bool:
     return otherwise if given is None else given
 
 
-def _sam(path: str | None) -> SamEncoder:
-    encoder = weights.open("sam-vit-b-encoder", str(path))
+def _sam(loss: LossConfig) -> SamEncoder:
+    if loss.sam is None:
+        raise UsageError(
+            f"loss.features is {loss.features:g}: it compares what SAM's image encoder sees, and no weights of it are"
+            " given",
+            remedy="give recipe.loss.sam sam_vit_b_01ec64.pth, or train without it: recipe.loss.features 0",
+        )
+    encoder = weights.open("sam-vit-b-encoder", loss.sam)
     assert isinstance(encoder, SamEncoder)
     return encoder.requires_grad_(False)
 
@@ -369,6 +389,8 @@ def uni_coal(config: UniCoalRecipeConfig) -> UniCoalRecipe:
         InputError: The volumes cannot be used.
         WeightsError: The weights cannot be.
     """
+    if config.source == "folder":
+        return UniCoalRecipe(config, *open_volumes(config.data, config.task, one_z=config.one_z))
     simulation = config.simulation
     held_out = simulation.validation_length
     return UniCoalRecipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -87,7 +88,7 @@ class SimulatedSlices(Samples):
             "sources": list(sources),
             "centre": centre,
             "spacing": spacing,
-            "step": int(generator.integers(np.ceil(spacing))),
+            "step": int(generator.integers(math.ceil(spacing))),
             "profile": config.profiles[int(generator.integers(len(config.profiles)))],
             "gap": uniform(config.gap, generator=generator),
             "brain": BrainParams.draw(config.brain, near=centre, generator=generator).as_json(),
@@ -112,8 +113,8 @@ class SimulatedSlices(Samples):
         where = torch.arange(task.slices) + task.first
         coarse = where * spacing
         thickness = spacing * (1 - drawn["gap"])
-        reach = 0 if spacing == 1 else int(np.ceil(thickness))
-        fine = torch.arange(int(np.floor(coarse[0])) - reach, int(np.ceil(coarse[-1])) + reach + 1).float()
+        reach = 0 if spacing == 1 else math.ceil(thickness)
+        fine = torch.arange(math.floor(coarse[0]) - reach, math.ceil(coarse[-1]) + reach + 1).float()
         grid = self._points(fine, drawn["centre"])
         fractions, inside = subject.brain.fractions(grid, spacing=(1.0, 1.0, 1.0))
         found = []

@@ -1,7 +1,7 @@
 """Options in files: commented YAML from dataclasses, and back with every unknown field refused.
 
-A file has the sections ``training`` (`TrainingConfig`) and ``recipe`` (the job's own), and may name its ``job``. The
-``plan.json`` of a training is such a file, too.
+A file has the sections ``training`` (`TrainingConfig`) and ``recipe`` (the job's own), and may name its ``job``, and
+the file beside it that it changes in part (``base``). The ``plan.json`` of a training is such a file, too.
 """
 
 from __future__ import annotations
@@ -24,16 +24,21 @@ from ..plan import plain
 
 Config = TypeVar("Config")
 _SECTIONS = ("job", "training", "recipe")
+_BASE = "base"
 _WIDTH = 100
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read the sections of a YAML file, or of a training's plan.
+    """Read the sections of a YAML file, over those of the file that it names as its ``base``, or of a training's plan.
 
     Raises:
-        InputError: The file cannot be read, or is no mapping.
+        InputError: The file cannot be read, is no mapping, or is based on itself.
         UsageError: It has another section.
     """
+    return _read(path, ())
+
+
+def _read(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         # JSON is nearly YAML: YAML 1.1 takes 1e-05 for a word
@@ -46,10 +51,26 @@ def read_settings(path: Path) -> dict[str, Any]:
         content = content["config"]
     if not isinstance(content, Mapping):
         raise InputError("is no mapping", path=path, remedy="write the sections `training:` and `recipe:`")
+    base = content.get(_BASE)
     for name in content:
-        if name not in _SECTIONS:
+        if name not in (*_SECTIONS, _BASE):
             raise UsageError(f"there is no section {name!r}{_nearest(str(name), _SECTIONS)}", path=path)
-    return {str(name): value for name, value in content.items() if value is not None}
+    own = {str(name): value for name, value in content.items() if value is not None and name != _BASE}
+    if base is None:
+        return own
+    if path.resolve() in above:
+        raise InputError("is based on itself", path=path, remedy="remove one of the lines `base:`")
+    return _merged(_read(path.parent / str(base), (*above, path.resolve())), own)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `own` in place of its; mappings are merged field by field."""
+    both = {
+        name: _merged(base[name], value) if isinstance(value, Mapping) and isinstance(base[name], Mapping) else value
+        for name, value in own.items()
+        if name in base
+    }
+    return {**base, **own, **both}
 
 
 def build(kind: type[Config], values: Any, *, section: str) -> Config:
