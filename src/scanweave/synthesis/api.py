@@ -184,8 +184,7 @@ def synthesize(
         volumes: One volume, or several of one person by contrast, on one grid.
         to: The contrast to make: one of the subject's (then `spacing` is needed), or another.
         spacing: Between the slices that are made, mm: any number above 0. None: as they are.
-        method: Its name or itself. By default ``uni-coal`` where weights are given, else ``self-supervised`` for
-            slices between slices and ``histogram-matched`` for another contrast.
+        method: Its name or itself; by default the rule's (`chosen_method`).
         weights: Of the network, for ``uni-coal``.
         samples: Latents of ``uni-coal``; from 2 on there is a map of uncertainty.
         seed: Of what is random in the method.
@@ -284,6 +283,9 @@ def chosen_method(
     method: str | Method | None, options: Mapping[str, Any], *, known: bool, thickness: float | None = None
 ) -> Method:
     """Return a method by its name, or by the rule where none is named, with those options that were given.
+
+    The rule: ``uni-coal`` where weights are given, else ``self-supervised`` for slices between slices, and
+    ``histogram-matched`` for another contrast.
 
     Args:
         method: Its name, itself, or None.
