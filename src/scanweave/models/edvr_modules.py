@@ -39,9 +39,9 @@ class Levels(NamedTuple):
         return Levels(*(level.view(-1, frames, *level.shape[1:]) for level in self))
 
     @staticmethod
-    def joined(parts: Sequence[Levels], *, dim: int) -> Levels:
-        """Concatenate."""
-        return Levels(*(torch.cat(same, dim=dim) for same in zip(*parts, strict=True)))
+    def joined(parts: Sequence[Levels]) -> Levels:
+        """Concatenate ``(N, ...)``."""
+        return Levels(*(torch.cat(same) for same in zip(*parts, strict=True)))
 
 
 class Following(NamedTuple):
@@ -83,8 +83,12 @@ class Features(NamedTuple):
     @staticmethod
     def joined(parts: Sequence[Features]) -> Features:
         """Return the features of frames that were computed apart, ``(N, ...)``, as those of one sequence."""
-        levels, leading = (Levels.joined([part[k] for part in parts], dim=0) for k in (0, 1))
-        return Features(levels, leading)
+        return Features(*(Levels.joined(same) for same in zip(*parts, strict=True)))
+
+
+def side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Concatenate frames ``(B, T, F, h, w)`` along T, with channels last in memory as each of them has it."""
+    return torch.cat([part.permute(0, 1, 3, 4, 2) for part in parts], dim=1).permute(0, 1, 4, 2, 3)
 
 
 def conv(channels_in: int, channels_out: int, side: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -242,7 +246,8 @@ class Attention(nn.Module):
         wanted = self.temporal_attn1(aligned[:, self.reference])
         offered = self.temporal_attn2(aligned.flatten(0, 1)).view(aligned.shape)
         likeness = torch.linalg.vecdot(offered, wanted[:, None], dim=2)
-        weighted = (aligned * likeness.sigmoid()[:, :, None]).flatten(1, 2)
+        shares = likeness.sigmoid()[:, :, None]
+        weighted = torch.cat([aligned[:, k] * shares[:, k] for k in range(aligned.shape[1])], dim=1)
         fused = active(self.feat_fusion(weighted))
 
         places = active(self.spatial_attn2(pooled(active(self.spatial_attn1(weighted)))))
@@ -274,7 +279,7 @@ class FrameEncoder(nn.Module):
 
     def stem(self, coarse: Tensor) -> Tensor:
         """Map coarse frames ``(N, 1, h, w)`` to ``(N, F, h, w)``."""
-        return active(self.conv_first(coarse))
+        return active(self.conv_first(coarse.to(memory_format=torch.channels_last)))
 
     def sharp_stem(self, sharp: Tensor) -> Tensor:
         """Map sharp frames ``(N, 1, 4h, 4w)`` to ``(N, F, h, w)``.
@@ -283,11 +288,9 @@ class FrameEncoder(nn.Module):
         """
         if sharp.shape[0] > 1 and not torch.is_grad_enabled():
             return torch.cat([self.sharp_stem(frame) for frame in torch.split(sharp, 1)])
-        for layer in (self.conv_first_hi, self.conv1_hi):
-            sharp = active(layer(sharp))
-            if layer is self.conv1_hi:
-                sharp = F.max_pool2d(sharp, 3, 2, 1)
-        return F.max_pool2d(active(self.conv2_hi(sharp)), 3, 2, 1)
+        x = active(self.conv_first_hi(sharp.to(memory_format=torch.channels_last)))
+        x = F.max_pool2d(active(self.conv1_hi(x)), 3, 2, 1)
+        return F.max_pool2d(active(self.conv2_hi(x)), 3, 2, 1)
 
     def pyramid(self, stemmed: Tensor) -> Levels:
         """Map what a stem made to features at three sizes."""

@@ -22,6 +22,7 @@ from .edvr_modules import (
     active,
     check_cameras,
     conv,
+    side_by_side,
     upsampled,
 )
 from .frames import in_float32
@@ -140,9 +141,9 @@ class EdvrStf(FrameEncoder):
             sharp: Those of sharp frames, ``(B, 2, F, h, w)`` and smaller.
             middle: The middle ones of the coarse frames themselves, ``(B, 1, h, w)``.
         """
-        middle_levels = Levels(*(level[:, self.config.coarse // 2] for level in coarse.levels))
-        levels, leading = (Levels.joined(pair, dim=1) for pair in zip(coarse, sharp, strict=True))
-        aligned = self.pcd_align(levels, leading, self.pcd_align.following(middle_levels).folded(1))
+        reference = Levels(*(level[:, self.config.coarse // 2] for level in coarse.levels))
+        following = self.pcd_align.following(reference).folded(1)
+        aligned = side_by_side([self.pcd_align(part.levels, part.leading, following) for part in (coarse, sharp)])
         if self.config.attention:
             fused, likeness = self.fusion(aligned)
         else:

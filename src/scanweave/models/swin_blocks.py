@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.convolution import linear
+
 Sides = tuple[int, int, int]
 """Frames, rows and columns."""
 
@@ -176,9 +178,11 @@ class WindowAttention(nn.Module):
         """
         offsets = self.offsets(window, torn)
         tokens = split(x, window)
-        q, k, v = self.qkv(tokens).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        qkv = linear(tokens, self.qkv.weight, self.qkv.bias)
+        q, k, v = qkv.view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         made = F.scaled_dot_product_attention(q, k, v, attn_mask=offsets.to(q.dtype))
-        return joined(self.proj(made.transpose(1, 2).flatten(2)), x.shape, window)
+        made = linear(made.transpose(1, 2).flatten(2), self.proj.weight, self.proj.bias)
+        return joined(made, x.shape, window)
 
     def offsets(self, window: Sides, torn: tuple[bool, bool, bool]) -> Tensor:
         """Return what is added to logits, ``(1, heads, N, N)``.
@@ -238,5 +242,5 @@ class Perceptron(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., C)``."""
-        made: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return made
+        hidden = F.gelu(linear(x, self.fc1.weight, self.fc1.bias))
+        return linear(hidden, self.fc2.weight, self.fc2.bias)

@@ -13,10 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from .convolution import linear
+
 _RING = 2
 """Zeros around an image. A tap read further out meets only them, wherever it is pulled in to."""
 
-_COLUMNS = 16 * 2**20
+_COLUMNS = 8 * 2**20
 """Values of columns that are held at once without gradients on a CPU."""
 
 
@@ -129,7 +131,7 @@ def _product(columns: Tensor, weight: Tensor, bias: Tensor | None, deformed: int
     count = weight[0, 0].numel()
     if groups == 1:
         flat = weight.view(outputs, deformed, -1, count).transpose(2, 3).reshape(outputs, -1)
-        return F.linear(columns, flat, bias)
+        return linear(columns, flat, bias)
     batch, places = columns.shape[:2]
     by_channel = columns.view(batch, places, deformed, count, -1).transpose(3, 4)
     apart = by_channel.reshape(batch, places, groups, inputs * count).transpose(1, 2)

@@ -1,0 +1,53 @@
+"""U, what benchmarks count time in: one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32 on this machine."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+Clock = Callable[[], float]
+
+
+def clock_of(*, cpu_time: bool) -> Clock:
+    """Return what counts processor seconds, which stand noise from other programs (use one thread), or wall seconds."""
+    return time.process_time if cpu_time else time.perf_counter
+
+
+def seconds(run: Callable[[], object], clock: Clock) -> float:
+    start = clock()
+    run()
+    return clock() - start
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a run took: the median of its seconds, the best seconds of U between, and the process's peak memory."""
+
+    seconds: float
+    unit: float
+    gigabytes: float
+
+    @property
+    def units(self) -> float:
+        """The run in U."""
+        return self.seconds / self.unit
+
+
+@torch.inference_mode()
+def measured(run: Callable[[], object], *, repeats: int, clock: Clock, gradients: bool = False) -> Taken:
+    """Take the time of `run` by turns with U, so that machines and their moods cancel, after one run untimed."""
+    unit, image = nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, 256, 256)
+    units, runs = [], []
+    for turn in range(repeats + 1):
+        units += [seconds(lambda: unit(image), clock) for _ in range(3)]
+        with torch.inference_mode(not gradients), torch.set_grad_enabled(gradients):
+            taken = seconds(run, clock)
+        runs += [taken] if turn else []
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    return Taken(statistics.median(runs), min(units), peak)
