@@ -1,4 +1,4 @@
-"""``scanweave prepare interpolation INPUT... -o OUTPUT`` and ``scanweave prepare check SET``."""
+"""``scanweave prepare`` makes training sets, of clips for interpolation or volumes for synthesis, and verifies them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import tyro
 from ..batch.gathering import SetInputs
 from ..batch.preparation import PrepareOutcome, prepare_set
 from ..batch.prepare_options import PrepareOptions
+from ..batch.synthesis_preparation import SynthesisSetOptions, SynthesisSetOutcome, prepare_synthesis_set
 from ..interpolation.checking import check_set
 from .common import Inputs, Meter, Output, Reading, parse, print_json, split_lists
 
@@ -55,6 +56,33 @@ class Interpolation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Synthesis:
+    """Make a training set for synthesis: HDF5 files of one subject each, as Uni-COAL has them, split by patient.
+
+    INPUT is folders of volumes (NIfTI, MetaImage, NRRD, DICOM) with the contrast in their names: a folder for each
+    subject, or files whose names differ in the contrast alone; all contrasts of a subject on one grid, or --register.
+    The manifest holds hashes, shapes, geometry and splits; no name or path of a patient. Research use only.
+    """
+
+    output: Output
+    """Folder to make."""
+
+    inputs: Inputs = ()
+    """Folders of subjects."""
+
+    make: SynthesisSetOptions = field(default_factory=SynthesisSetOptions)
+
+    overwrite: bool = False
+    """Replace a set that exists; an input is never overwritten."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """Verify a training set, ours or in a published layout: every frame, its hash, sizes, times, and leakage."""
 
@@ -75,13 +103,18 @@ class Check:
 
 
 Command = (
-    Annotated[Interpolation, tyro.conf.subcommand("interpolation")] | Annotated[Check, tyro.conf.subcommand("check")]
+    Annotated[Interpolation, tyro.conf.subcommand("interpolation")]
+    | Annotated[Synthesis, tyro.conf.subcommand("synthesis")]
+    | Annotated[Check, tyro.conf.subcommand("check")]
 )
 
 
 def main(args: Sequence[str]) -> int:
     """Run the command."""
-    command = parse(cast(Any, Command), split_lists(args, "--split"), prog="prepare")
+    words = split_lists(args, "--split", "--contrasts", "--labels")
+    command = parse(cast(Any, Command), words, prog="prepare")
+    if isinstance(command, Synthesis):
+        return _synthesis(command)
     return _check(command) if isinstance(command, Check) else _interpolation(command)
 
 
@@ -111,6 +144,26 @@ def _print(outcome: PrepareOutcome) -> None:
     for split, clips in outcome.clips.items():
         print(f"  {split}: {clips} clips of {outcome.patients[split]} patients")
     print(f"  {outcome.output}: {outcome.frames} frames")
+
+
+def _synthesis(command: Synthesis) -> int:
+    with Meter(silent=command.json) as meter:
+        outcome = prepare_synthesis_set(
+            command.inputs, command.output, command.make, overwrite=command.overwrite, progress=meter
+        )
+    if command.json:
+        print_json(outcome)
+    else:
+        _print_set(outcome)
+    return 0
+
+
+def _print_set(outcome: SynthesisSetOutcome) -> None:
+    for note in outcome.notes:
+        print(f"note: {note}", file=sys.stderr)
+    for split, subjects in outcome.subjects.items():
+        print(f"  {split}: {subjects} subjects of {outcome.patients[split]} patients")
+    print(f"  {outcome.output}: {outcome.slices} slices")
 
 
 def _check(command: Check) -> int:

@@ -29,6 +29,7 @@ from .collection import SubjectFiles, find_subjects, split_subjects
 from .config import TaskConfig
 from .pairing import sample_of
 from .published_data import contrasts_in, fitted, read_subject, rescaled
+from .registration import registered
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -257,11 +258,19 @@ def read_levels(subject: SubjectFiles, *, plane: Plane) -> dict[str, NDArray[np.
     if subject.layout == "published":
         return read_subject(next(iter(subject.contrasts.values())), list(subject.contrasts))
     volumes = read_volumes(subject, plane=plane)
-    return {name: _levels(volume) for name, volume in volumes.items()}
+    return {name: levels_of(volume) for name, volume in volumes.items()}
 
 
-def read_volumes(subject: SubjectFiles, *, plane: Plane) -> dict[str, Volume]:
+def read_volumes(
+    subject: SubjectFiles, *, plane: Plane, notes: list[str] | None = None, register: bool = False
+) -> dict[str, Volume]:
     """Open the volumes of a subject by contrast, slices along array axis 0; voxels are read when asked for.
+
+    Args:
+        subject: Whose.
+        plane: Which way slices are cut.
+        notes: Where it is said what registration did.
+        register: Bring volumes on other grids onto that of the first, rigidly, in place of refusing them.
 
     Raises:
         InputError: A file is damaged or in colour, or the volumes are of different grids.
@@ -274,21 +283,31 @@ def read_volumes(subject: SubjectFiles, *, plane: Plane) -> dict[str, Volume]:
             raise InputError(f"is in colour ({volume.channels} channels)", path=path, remedy="give grey volumes")
         first = next(iter(volumes.values()), None)
         volumes[name] = volume.reoriented(_TURNED[plane])
-        if first is not None and not volumes[name].grid.matches(first.grid, tolerance=1e-2):
+        if first is None or volumes[name].grid.matches(first.grid, tolerance=1e-2):
+            continue
+        if not register:
             raise InputError(
                 f"lies on another grid ({' x '.join(map(str, volume.shape))}) than {first.source.path}",
                 path=path,
                 remedy="register it first: `scanweave prepare synthesis --register`",
             )
+        volumes[name], said = registered(volumes[name], first)
+        if notes is not None:
+            notes.append(f"{path}: {said}")
     return volumes
 
 
-def _levels(volume: Volume) -> NDArray[np.uint8]:
+def levels_of(volume: Volume, mask: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """Return a volume as the published preparation would store it, 0 where a mask is not.
+
+    Raises:
+        InputError: It holds NaN or infinity, or but one value.
+    """
     real = volume.real()
     if not np.isfinite(real).all():
         raise InputError("holds NaN or infinity", path=volume.source.path, remedy="leave it out, or mend it")
     try:
-        return rescaled(real)
+        return rescaled(real if mask is None else np.where(mask, real, 0))
     except InputError as error:
         raise InputError(error.reason, path=volume.source.path, remedy=error.remedy) from error
 
