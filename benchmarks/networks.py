@@ -1,7 +1,7 @@
 """Time the published interpolators against the published programs, in units of one convolution of this machine.
 
-U is the best time of one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32, taken between the runs, so that
-machines and their moods cancel. Each case runs in a process of its own, for its peak memory::
+U (`units.py`) is taken between the runs, so that machines and their moods cancel. Each case runs in a process of its
+own, for its peak memory::
 
     python benchmarks/networks.py [--threads 2] [--repeats 5] [--cpu-time] [--only most-dsa] [--output FILE.md]
 
@@ -12,17 +12,13 @@ machines and their moods cancel. Each case runs in a process of its own, for its
 from __future__ import annotations
 
 import argparse
-import resource
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from units import Clock, clock_of, measured
 
 from scanweave.models import channels_last, create
 
@@ -50,16 +46,9 @@ HEADER = "| network | size | frames | way | seconds | U, seconds | in U | target
 HEADER += "| --- " * 11 + "|"
 
 
-def seconds(run: Callable[[], object], clock: Callable[[], float]) -> float:
-    start = clock()
-    run()
-    return clock() - start
-
-
 @torch.inference_mode()
-def measure(case: Case, way: str, repeats: int, clock: Callable[[], float]) -> str:
+def measure(case: Case, way: str, repeats: int, clock: Clock) -> str:
     network = channels_last(create(case.network).eval())
-    unit, image = nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, 256, 256)
     frame0, frame1 = torch.rand(2, 1, 3, case.rows, case.columns)
     times = [(index + 1) / (case.frames + 1) for index in range(case.frames)]
 
@@ -71,18 +60,12 @@ def measure(case: Case, way: str, repeats: int, clock: Callable[[], float]) -> s
     def batched() -> None:
         network(frame0, frame1, times)
 
-    run = batched if way == "batched" else one_by_one
-    run()
-    units, runs = [], []
-    for _ in range(repeats):
-        units += [seconds(lambda: unit(image), clock) for _ in range(3)]
-        runs.append(seconds(run, clock))
-    taken, u = statistics.median(runs), min(units)
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    taken = measured(batched if way == "batched" else one_by_one, repeats=repeats, clock=clock)
     size = f"{case.rows}x{case.columns}"
     return (
-        f"| {case.network} | {size} | {case.frames} | {way} | {taken:.2f} | {u:.4f} | {taken / u:.1f} "
-        f"| {case.target:.0f} | {case.published:.0f} | {gigabytes:.2f} | {case.published_gigabytes:.2f} |"
+        f"| {case.network} | {size} | {case.frames} | {way} | {taken.seconds:.2f} | {taken.unit:.4f} "
+        f"| {taken.units:.1f} | {case.target:.0f} | {case.published:.0f} "
+        f"| {taken.gigabytes:.2f} | {case.published_gigabytes:.2f} |"
     )
 
 
@@ -97,7 +80,7 @@ def main() -> None:
     parser.add_argument("--way", default="batched", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    clock = time.process_time if options.cpu_time else time.perf_counter
+    clock = clock_of(cpu_time=options.cpu_time)
     if options.case is not None:
         print(measure(CASES[options.case], options.way, options.repeats, clock))
         return

@@ -39,15 +39,15 @@ class Taken:
         return self.seconds / self.unit
 
 
-@torch.inference_mode()
 def measured(run: Callable[[], object], *, repeats: int, clock: Clock, gradients: bool = False) -> Taken:
     """Take the time of `run` by turns with U, so that machines and their moods cancel, after one run untimed."""
     unit, image = nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, 256, 256)
     units, runs = [], []
     for turn in range(repeats + 1):
-        units += [seconds(lambda: unit(image), clock) for _ in range(3)]
-        with torch.inference_mode(not gradients), torch.set_grad_enabled(gradients):
+        with torch.inference_mode(not gradients):
             taken = seconds(run, clock)
+        with torch.inference_mode():
+            units += [seconds(lambda: unit(image), clock) for _ in range(3)]
         runs += [taken] if turn else []
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return Taken(statistics.median(runs), min(units), peak)
