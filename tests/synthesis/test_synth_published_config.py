@@ -111,7 +111,8 @@ def test_the_final_recipe_is_ours(written):
     assert (recipe.rate.base, recipe.critic_rate.base, recipe.average_images) == (0.0025, 0.002, 10_000)
     assert not recipe.one_z
     assert translated.settings["training"]["epochs"] == 100
-    assert translated.flips
+    data = recipe.data
+    assert (data.path, data.layout, data.flips, data.ends) == (Path("data"), "published", "sample", "replicate")
     assert set(told.idle) == {
         "scheduler.lr_policy",
         "display.wandb.project",
@@ -163,6 +164,7 @@ def test_faults_of_a_recipe_are_mended_and_said(adni):
     assert built(left.settings).average_images is None
     assert left.settings["training"]["validate_every"] == 625
     assert all("as published" in note for note in left.notes)
+    assert (built(mended.settings).data.ends, built(left.settings).data.ends) == ("replicate", "black")
 
 
 def test_the_published_commands_are_understood():
@@ -210,6 +212,7 @@ def test_what_cannot_be_had_is_refused(adni, changed, said):
         ("model.G.img_channels_in 3", "is 3, not 4"),
         ("model.D.img_channels 4", "is 4, not 5"),
         ("model.G.c_dim 3", "is 3, not 1"),
+        ("loaders.train.file_paths ['a','b']", "names 2 places"),
         ("transformer.train [{'name':'ElasticDeformation'}]", "ElasticDeformation are not offered"),
     ],
 )

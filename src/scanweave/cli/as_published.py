@@ -1,7 +1,8 @@
-"""``scanweave as-published most-dsa|super-slomo``."""
+"""``scanweave as-published most-dsa|super-slomo``, and ``uni-coal`` for configurations of its training."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import tyro
 
 from ..batch.inputs import Run
 from ..batch.published import write_most_dsa, write_slow_motion
+from ..batch.published_synthesis import translate_training
 from .common import Inputs, Meter, Output, Reading, given, parse, print_json
 from .warned import weights_warnings
 
@@ -71,12 +73,45 @@ class Echo(_Every):
     """Mean red, green and blue (their --Red --Green --Blue), over what the file's provenance decides."""
 
 
-Command = Annotated[Dsa, tyro.conf.subcommand("most-dsa")] | Annotated[Echo, tyro.conf.subcommand("super-slomo")]
+@dataclass(frozen=True, kw_only=True)
+class UniCoal:
+    """Write what Uni-COAL's ``train.py`` would train as a file for `scanweave train uni-coal --config`.
+
+    Its words follow ``--``, such as: -- --config-file final.yml --model unicoal optimizer.lr_G 0.00125
+    """
+
+    output: Output
+    """File to write."""
+
+    as_published: bool = False
+    """Leave known faults of the recipe in; they are told either way."""
+
+    sam: Path | None = None
+    """File of SAM's weights, where the recipe is guided by them."""
+
+    overwrite: bool = False
+    """Replace a file that exists; an input is never overwritten."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+Command = (
+    Annotated[Dsa, tyro.conf.subcommand("most-dsa")]
+    | Annotated[Echo, tyro.conf.subcommand("super-slomo")]
+    | Annotated[UniCoal, tyro.conf.subcommand("uni-coal")]
+)
 
 
 def main(args: Sequence[str]) -> int:
     """Run the command."""
-    command = parse(cast(Any, Command), args, prog="as-published")
+    ours, theirs = _parted(args)
+    command = parse(cast(Any, Command), ours, prog="as-published")
+    if isinstance(command, UniCoal):
+        return _uni_coal(command, theirs)
     common = {
         "weights_file": command.weights,
         "reading": command.reading.options(),
@@ -93,6 +128,30 @@ def main(args: Sequence[str]) -> int:
     else:
         for path in written:
             print(path)
+    return 0
+
+
+def _parted(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return our words and, after ``--``, those of the published program."""
+    words = list(args)
+    cut = words.index("--") if "--" in words and words[0] == "uni-coal" else len(words)
+    return words[:cut], words[cut + 1 :]
+
+
+def _uni_coal(command: UniCoal, words: Sequence[str]) -> int:
+    written = translate_training(
+        words,
+        command.output,
+        as_published=command.as_published,
+        sam=command.sam,
+        overwrite=command.overwrite,
+    )
+    if command.json:
+        print_json(written)
+    else:
+        for note in written.notes:
+            print(f"note: {note}", file=sys.stderr)
+        print(written.output)
     return 0
 
 

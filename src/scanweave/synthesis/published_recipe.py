@@ -29,12 +29,10 @@ class Translation:
 
     Attributes:
         settings: Sections ``training`` and ``recipe`` of plain values, as `scanweave train --config` reads them.
-        flips: Whether slices are flipped at random.
         notes: What is done otherwise than the file says, or must be known of it, one sentence each.
     """
 
     settings: Mapping[str, Any]
-    flips: bool
     notes: tuple[str, ...]
 
 
@@ -60,7 +58,9 @@ def training_of(told: Told, *, as_published: bool = False, sam: Path | None = No
     averages = _averages(told, as_published=as_published)
     validations = _validations(told, batch, as_published=as_published)
     recipe = {
+        "source": "folder",
         "task": task,
+        "data": _data(told, as_published=as_published),
         "generator": {**_generator(told, task), **positions.values},
         "critic": _critic(told, task),
         "loss": _loss(told, sam),
@@ -83,7 +83,6 @@ def training_of(told: Told, *, as_published: bool = False, sam: Path | None = No
     said = (part.said for part in (positions, averages, validations))
     return Translation(
         settings={"training": training, "recipe": recipe},
-        flips=flips(told),
         notes=tuple(sentence for sentence in said if sentence),
     )
 
@@ -121,22 +120,6 @@ def evaluation_of(told: Told, *, name: str, as_published: bool = False) -> tuple
     return Task(*facts), notes
 
 
-def flips(told: Told) -> bool:
-    """Whether the transforms of the training flip slices.
-
-    Raises:
-        UsageError: There are others that no published recipe switches on.
-    """
-    names = _transforms(told)
-    unknown = [name for name in names if name not in (*_TRANSFORMS, _FLIP)]
-    if unknown:
-        raise UsageError(
-            f"transforms {', '.join(dict.fromkeys(unknown))} are not offered; no published recipe has them",
-            remedy="remove them, or augment through scanweave's adapters",
-        )
-    return _FLIP in names
-
-
 @dataclass(frozen=True)
 class _Mended:
     """Some settings, and what is done otherwise than the file says."""
@@ -171,6 +154,29 @@ def _task(told: Told) -> dict[str, Any]:
         "spacings": [float(step) for step in spacings] or [1.0],
         "side": told[f"{_G}.img_resolution"],
     }
+
+
+def _data(told: Told, *, as_published: bool) -> dict[str, Any]:
+    """Return where subjects lie, and how slices are taken of them."""
+    names = _transforms(told)
+    unknown = [name for name in names if name not in (*_TRANSFORMS, _FLIP)]
+    if unknown:
+        raise UsageError(
+            f"transforms {', '.join(dict.fromkeys(unknown))} are not offered; no published recipe has them",
+            remedy="remove them",
+        )
+    flipped = ("volume" if as_published else "sample") if _FLIP in names else "none"
+    data = {"layout": "published", "flips": flipped, "ends": "black" if as_published else "replicate"}
+    places = [Path(path) for path in told["loaders.train.file_paths"]]
+    if len(places) > 1:
+        raise UsageError(
+            f"loaders.train.file_paths names {len(places)} places",
+            remedy="name one folder train, beside val and test, or one list of files",
+        )
+    if not places:
+        return data
+    # a folder or list called train states the split: what lies beside it does too
+    return {**data, "path": str(places[0].parent if places[0].stem == "train" else places[0])}
 
 
 def _generator(told: Told, task: Mapping[str, Any]) -> dict[str, Any]:
