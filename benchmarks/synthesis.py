@@ -5,6 +5,9 @@ machines and their moods cancel. One slice of 256 x 256 is made, without gradien
 
     python benchmarks/synthesis.py [--threads 1] [--repeats 3] [--cpu-time] [--output FILE.md]
 
+With `--methods` the table of all methods follows (`synthesis_methods`), with `--weights FILE` uni-coal among them, and
+with `--self-supervised` the method that takes minutes.
+
 "whole" makes a slice from nothing; "another latent" from source slices that are encoded already. `--cpu-time` counts
 processor seconds instead of wall seconds (use one thread): it stands noise from other programs.
 """
@@ -18,6 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import synthesis_methods
 import torch
 from torch import nn
 
@@ -72,11 +76,20 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--methods", action="store_true", help="the table of methods, on simulated brains, too")
+    parser.add_argument("--weights", type=Path, help="of uni-coal, for that table")
+    parser.add_argument("--self-supervised", action="store_true", help="try that method too: minutes")
     parser.add_argument("--output", type=Path, help="write the table here too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     lines = [HEADER, *measure(options.repeats, time.process_time if options.cpu_time else time.perf_counter)]
     print("\n".join(lines))
+    if options.methods:
+        print(f"\n{synthesis_methods.HEADER}")
+        found = synthesis_methods.table(
+            weights=options.weights, self_supervised=options.self_supervised, threads=options.threads
+        )
+        lines += ["", synthesis_methods.HEADER, *found]
     if options.output:
         clock = " --cpu-time" if options.cpu_time else ""
         told = f"`python benchmarks/synthesis.py --threads {options.threads}{clock}`, PyTorch {torch.__version__}."
