@@ -57,7 +57,8 @@ def training_of(told: Told, *, as_published: bool = False, sam: Path | None = No
     positions = _positions(told, task, as_published=as_published)
     averages = _averages(told, as_published=as_published)
     validations = _validations(told, batch, as_published=as_published)
-    recipe = {
+    latents = _latents(told, as_published=as_published)
+    recipe: dict[str, Any] = {
         "source": "folder",
         "task": task,
         "data": _data(told, as_published=as_published),
@@ -66,10 +67,12 @@ def training_of(told: Told, *, as_published: bool = False, sam: Path | None = No
         "loss": _loss(told, sam),
         "rate": {"strategy": "constant", "base": told["optimizer.lr_G"]},
         "critic_rate": {"strategy": "constant", "base": told["optimizer.lr_D"]},
-        "one_z": told["loaders.subject_consistent"],
+        **latents.values,
         "frozen_layers": max(told[f"{_SYNTHESIS}.freeze_layer"] + 1, 0),
         **averages.values,
     }
+    if not positions.values["position"] and max(task["spacings"]) > 1:
+        recipe["untold_position"] = True
     if told[f"{_G}.pre_trained_resnet"]:
         recipe["start"] = str(told[f"{_G}.pre_trained_resnet"])
     training = {
@@ -80,7 +83,7 @@ def training_of(told: Told, *, as_published: bool = False, sam: Path | None = No
         "picture_every": _steps(told["trainer.display_freq"], batch),
         **validations.values,
     }
-    said = (part.said for part in (positions, averages, validations))
+    said = (part.said for part in (positions, averages, latents, validations))
     return Translation(
         settings={"training": training, "recipe": recipe},
         notes=tuple(sentence for sentence in said if sentence),
@@ -266,6 +269,16 @@ def _averages(told: Told, *, as_published: bool) -> _Mended:
         values,
         "Average weights are trained: with scheduler.ema.enabled false, as the file has it, the published program "
         "evaluates the weights that it began with.",
+    )
+
+
+def _latents(told: Told, *, as_published: bool) -> _Mended:
+    if told["loaders.subject_consistent"] or as_published:
+        return _Mended({"one_z": told["loaders.subject_consistent"]})
+    return _Mended(
+        {"one_z": True},
+        "All slices of a subject share one z: with loaders.subject_consistent false, as the file has it, each has its "
+        "own, and volumes flicker from slice to slice.",
     )
 
 
