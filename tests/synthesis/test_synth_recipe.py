@@ -277,6 +277,25 @@ def test_presets_are_sound(preset):
     assert TypeAdapter(UniCoalRecipeConfig).validate_python(settings["recipe"]) == config
 
 
+def test_presets_inherit_from_the_file_that_they_name(tmp_path):
+    folder = PRESETS[0].parent
+    final = read_settings(folder / "uni-coal-ixi-6-final.yaml")["recipe"]
+    assert final["generator"] == {"latent": 64, "mapping_layers": 2, "encoder_modulated": True}
+    assert final["task"]["spacings"] == [4, 6, 2, 1]
+    assert final["task"]["take"] == "one"
+    assert final["rate"] == {"strategy": "constant", "base": 2.5e-3}
+    assert final["loss"]["features"] == 100
+    first = read_settings(folder / "uni-coal-ixi-allrand.yaml")["recipe"]
+    assert first["generator"]["latent"] == 512
+    (tmp_path / "a.yaml").write_text("base: b.yaml\nrecipe: {start: x}\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(InputError, match="based on itself"):
+        read_settings(tmp_path / "a.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        (tmp_path / "b.yaml").write_text("base: missing.yaml\n")
+        read_settings(tmp_path / "a.yaml")
+
+
 def test_two_commands_train_and_describe_a_tiny_model_of_a_folder(tmp_path, capsys):
     import nibabel
 

@@ -26,7 +26,7 @@ _RELAXATION: dict[float, tuple[tuple[float, float, float], ...]] = {
 """T1 and T2 in ms and proton density of each of `TISSUES`, by field strength in tesla: Wansapura et al., J Magn Reson
 Imaging 9 (1999); Stanisz et al., Magn Reson Med 54 (2005); gliosis between grey matter and fluid."""
 
-_SPREADS = np.array([(0.07, 0.07, 0.03), (0.07, 0.07, 0.03), (0.1, 0.16, 0.03), (0.07, 0.1, 0.0), (0.25, 0.35, 0.05)])
+_SPREADS = np.array([(0.07, 0.07, 0.03), (0.07, 0.07, 0.03), (0.1, 0.16, 0.03), (0.07, 0.1, 0.0), (0.15, 0.3, 0.05)])
 """Standard deviations of the logarithms of the same, between subjects: iron differs in deep nuclei, gliosis in all."""
 
 
@@ -109,9 +109,10 @@ class Scan(Params):
             repetition, echo = between(6000, 11000), between(70, 140)
             fluid = of.t1[TISSUES.index("fluid")]
             inversion = between(0.92, 1.06) * fluid * math.log(2 / (1 + math.exp(-repetition / fluid)))
-        elif weighting in ("T2", "PD"):
-            repetition = between(3000, 8000)
-            echo = between(75, 115) if weighting == "T2" else between(8, 25)
+        elif weighting == "T2":  # fluid that is driven back to equilibrium counts as a longer TR
+            repetition, echo = between(4500, 12000), between(80, 120)
+        elif weighting == "PD":
+            repetition, echo = between(3000, 8000), between(8, 25)
         else:
             raise UsageError(f"no subject is simulated in {weighting!r}", remedy="there are T1, T2, PD and FLAIR")
         brightest = {"T1": 1.4, "FLAIR": 1.5}.get(weighting, 1.1)
