@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,6 @@ from scanweave.cli import main
 from scanweave.errors import InputError, UsageError, WeightsError
 from scanweave.models import SamEncoder, SamEncoderConfig
 from scanweave.synthesis.config import CriticConfig, GeneratorConfig, LossConfig, TaskConfig
-from scanweave.synthesis.data import DataConfig
 from scanweave.synthesis.recipe import UniCoalRecipe, UniCoalRecipeConfig
 from scanweave.training import Horizon, TrainingConfig, train
 from scanweave.training.loading import load
@@ -296,20 +297,24 @@ def test_presets_inherit_from_the_file_that_they_name(tmp_path):
         read_settings(tmp_path / "a.yaml")
 
 
-def test_two_commands_train_and_describe_a_tiny_model_of_a_folder(tmp_path, capsys):
-    import nibabel
-
+def test_two_commands_train_and_evaluate_a_tiny_model_of_a_folder(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    for number in range(3):
-        for contrast in ("T1", "T2"):
-            voxels = rng.integers(0, 200, (20, 18, 6)).astype(np.int16)
-            path = tmp_path / "in" / f"P{number}" / f"P{number}-{contrast}.nii.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    for split, count in {"train": 3, "test": 2}.items():
+        for number in range(count):
+            for contrast in ("T1", "T2"):
+                path = tmp_path / "in" / split / f"{split}{number}" / f"{split}{number}_{contrast}.nii.gz"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                voxels = rng.integers(0, 200, (20, 18, 8)).astype(np.int16)
+                nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
     words = ["train", "uni-coal", "--config", "uni-coal-tiny", "--recipe.data.path", str(tmp_path / "in")]
     words += ["-o", str(tmp_path / "out"), "--training.steps", "2", "--recipe.task.side", "16"]
     words += ["--recipe.generator.channel-base", "64", "--recipe.generator.layers", "4"]
     assert main(words) == 0
     assert "psnr" in capsys.readouterr().out
-    assert weights.card_of(weights.open("uni-coal", tmp_path / "out" / "weights" / "best.safetensors"))
-    assert DataConfig().split[2] > 0
+    found = tmp_path / "out" / "weights" / "best.safetensors"
+    words = ["evaluate", "synthesis", str(tmp_path / "in" / "test"), "--task", "translation_T1_T2"]
+    words += ["--method", "uni-coal", "--weights", str(found), "-o", str(tmp_path / "scores"), "--json"]
+    assert main(words) == 0
+    with (tmp_path / "scores" / "scores.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["subject"] for row in rows if "uni-coal" in row["method"]} == {"test0", "test1"}
