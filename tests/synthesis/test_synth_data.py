@@ -202,6 +202,17 @@ def test_all_slices_of_a_subject_share_one_z_unless_asked_otherwise(folder):
         assert len(seeds) == count
 
 
+def test_held_out_slices_without_anything_to_see_are_left_out(folder):
+    for number in range(4):
+        dark = ramp(number)
+        dark[:2] = dark[-1] = 0
+        write_nifti(folder / f"sub-0{number}" / "anat" / f"sub-0{number}_T2w.nii.gz", dark)
+    train, held_out = opened(folder, TaskConfig(side=16))
+    assert len(train) == len(train.subjects) * SHAPE[0]
+    assert len(held_out) == len(held_out.subjects) * (SHAPE[0] - 3)
+    assert {validation_draw(held_out, index, seed=0)["slice"] for index in range(6)} == set(range(2, 8))
+
+
 def test_slices_can_be_cut_another_way_and_published_files_are_the_same_data(folder, tmp_path):
     train, _ = opened(folder, TaskConfig(side=16), plane="sagittal")
     assert train.subjects[0].shape == (SHAPE[2], SHAPE[0], SHAPE[1])
@@ -225,6 +236,8 @@ def test_volumes_on_two_grids_and_with_nan_are_refused(folder):
     broken[0, 0, 0] = np.nan
     write_nifti(folder / "sub-01" / "anat" / "sub-01_T2w.nii.gz", broken)
     train, _ = opened(folder, TaskConfig(side=16), split=(1, 0, 0))
+    left, _ = opened(folder, TaskConfig(side=16), split=(1, 0, 0), skip_bad=True)
+    assert len(left.subjects) == 3
     with pytest.raises(InputError, match="NaN"):
         for index in range(len(train)):
             train.make(validation_draw(train, index, seed=0))

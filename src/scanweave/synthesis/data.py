@@ -88,7 +88,7 @@ class DataConfig:
     """Most noise added to sources, over their window."""
 
     skip_bad: bool = False
-    """Leave out subjects that cannot be read, in place of stopping."""
+    """Leave out subjects that cannot be read, in place of stopping; all are read before training begins."""
 
     cache_mib: int = Field(default=4096, ge=0)
     """Memory for volumes that were read, in each process."""
@@ -121,7 +121,11 @@ class VolumeSlices:
         config: How slices are taken.
         task: What is made of what.
         one_z: Whether all slices of a subject have one z.
-        held_out: Whether they are to validate on: then nothing is mirrored, cropped or changed at random.
+        held_out: Whether they are to validate on: then nothing is mirrored, cropped or changed at random, and slices
+            where nothing is to be seen are left out, which would outdo all others; volumes are read for that.
+
+    Raises:
+        InputError: A volume to validate on is damaged.
     """
 
     def __init__(
@@ -129,9 +133,10 @@ class VolumeSlices:
     ) -> None:
         self.subjects = tuple(subjects)
         self._config, self._task, self._one_z, self._held_out = config, task, one_z, held_out
-        self._ends = list(accumulate(subject.shape[0] for subject in self.subjects))
         self._by_name = {subject.files.name: subject for subject in self.subjects}
         self._kept: OrderedDict[str, dict[str, NDArray[np.uint8]]] = OrderedDict()
+        self._slices = [self._seen(one) if held_out else range(one.shape[0]) for one in self.subjects]
+        self._ends = list(accumulate(map(len, self._slices)))
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -141,7 +146,8 @@ class VolumeSlices:
         task, config = self._task, self._config
         place = bisect_right(self._ends, index)
         subject = self.subjects[place]
-        slice_ = index - (self._ends[place] - subject.shape[0])
+        slices = self._slices[place]
+        slice_ = slices[index - (self._ends[place] - len(slices))]
         targets = list(subject.tasks)
         target = targets[int(generator.integers(len(targets)))]
         sources = subject.tasks[target]
@@ -162,6 +168,11 @@ class VolumeSlices:
             "noise": config.noise * float(generator.random()),
             "seed": new_seed(generator),
         }
+
+    def _seen(self, subject: KnownSubject) -> Sequence[int]:
+        """Return the slices of a subject in which every target shows something."""
+        volumes = self._volumes(subject.files.name)
+        return [k for k in range(subject.shape[0]) if all(volumes[target][k].any() for target in subject.tasks)]
 
     def _first(self, slice_: int, spacing: float, generator: np.random.Generator) -> float:
         """Return where the source slice before a wanted one lies, in slices."""
@@ -313,7 +324,7 @@ def levels_of(volume: Volume, mask: NDArray[np.bool_] | None = None) -> NDArray[
 
 
 def open_volumes(config: DataConfig, task: TaskConfig, *, one_z: bool) -> tuple[VolumeSlices, VolumeSlices | None]:
-    """Open the volumes to train on, and those to validate on; headers are read, voxels are not.
+    """Open the volumes to train on, of which headers are read and voxels are not, and those to validate on.
 
     Raises:
         UsageError: No folder is named, or there are too few patients.
@@ -347,6 +358,8 @@ def _known(subject: SubjectFiles, config: DataConfig, task: TaskConfig) -> Known
     if not tasks:
         return None
     try:
+        if config.skip_bad:
+            read_levels(subject, plane=config.plane)
         return KnownSubject(subject, _shape(subject, config.plane), tasks)
     except InputError:
         if config.skip_bad:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import weights
 from ..errors import InputError, UsageError
-from ..metrics import psnr, ssim
+from ..metrics import mae, psnr, ssim
 from ..models import SamEncoder, UniCoal, UniCoalCritic
 from ..plan import plain
 from ..training.network_recipe import NetworkRecipe, NetworkRecipeConfig, opened
@@ -261,17 +261,16 @@ class UniCoalRecipe(NetworkRecipe):
     def validate(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return of each slice, over all that is not background: PSNR in dB, SSIM, and the mean absolute error.
 
-        Of brightness in [0, 1]. A slice of background alone scores as NaN.
+        Of brightness in [0, 1]. A slice of background alone is scored over all of it.
         """
         self._require_legal(batch)
         made, wanted = ((slices + 1) / 2 for slices in (self.made(batch).clamp(-1, 1), batch["target"]))
         scores: dict[str, list[float]] = {"psnr": [], "ssim": [], "mae": []}
         for one, truth in zip(made[:, 0].cpu(), wanted[:, 0].cpu(), strict=True):
-            seen = truth > 0
-            whole = bool(seen.any())
-            scores["psnr"].append(min(psnr(one, truth, mask=seen), _BEST_PSNR) if whole else float("nan"))
+            seen = truth > 0 if bool((truth > 0).any()) else torch.ones_like(truth, dtype=torch.bool)
+            scores["psnr"].append(min(psnr(one, truth, mask=seen), _BEST_PSNR))
             scores["ssim"].append(ssim(one[None], truth[None]))
-            scores["mae"].append(float((one - truth).abs()[seen].mean()))
+            scores["mae"].append(mae(one, truth, mask=seen))
         return {name: torch.tensor(values, dtype=torch.float64) for name, values in scores.items()}
 
     @torch.no_grad()
