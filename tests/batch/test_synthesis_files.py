@@ -208,11 +208,31 @@ def test_dicom_in_gives_a_derived_series_that_says_so(series, tmp_path):
 
 
 @pytest.mark.reference
-def test_frames_of_an_enhanced_object_are_refused_as_dicom_before_anything_is_made(reference, tmp_path):
+def test_an_enhanced_object_stays_one_at_a_finer_spacing(reference, tmp_path):
     path = reference / "data" / "brain_mr" / "tumour_T2_axial_enhanced.dcm"
-    with pytest.raises(UnsupportedError, match="Enhanced object"):
-        made([path], tmp_path / "out", SynthesisOptions(spacing=3.0, method="linear", format="dicom"))
-    assert not (tmp_path / "out").exists()
+    (outcome,) = made([path], tmp_path / "out.dcm", SynthesisOptions(spacing=3.0, method="nearest"))
+    back, source = io.read(tmp_path / "out.dcm", as_="volume"), io.read(path, as_="volume")
+    assert back.shape == (47, 256, 256) and back.grid.matches(outcome.made.volume.grid, tolerance=1e-2)
+    np.testing.assert_array_equal(back.voxels[::2], source.voxels)
+    head = back.source.header
+    assert head.SOPClassUID == source.source.header.SOPClassUID and head.SyntheticData == "YES"
+    made([path], tmp_path / "folder", SynthesisOptions(to="T1", method="histogram-matched", format="dicom"))
+    other = io.read(tmp_path / "folder", as_="volume")
+    assert other.source.header.AcquisitionContrast == "T1" and other.real().max() == pytest.approx(255)
+
+
+def test_names_that_no_result_can_have_are_refused_before_anything_is_made(series, tmp_path):
+    begun = []
+    scan(tmp_path / "a_T1.nii.gz")
+    dicom = SynthesisOptions(to="T1", spacing=2.5, method="linear", format="dicom")
+    for source, name, error, said in (
+        (series, "out.dcm", UsageError, "as many files as slices"),
+        (series, "out.tiff", UsageError, "no format of volumes"),
+        (tmp_path / "a_T1.nii.gz", "out.dcm", UnsupportedError, "no header to derive"),
+    ):
+        with pytest.raises(error, match=said):
+            made([source], tmp_path / name, dicom, progress=lambda *told: begun.append(told))
+        assert not (tmp_path / name).exists() and not begun
 
 
 @pytest.mark.reference

@@ -21,12 +21,12 @@ from nibabel.nifti1 import Nifti1Header
 from pydantic import ValidationError
 
 from .. import io
-from ..errors import ScanweaveError, UnsupportedError
+from ..errors import ScanweaveError, UsageError
 from ..io.dicom import require_source
 from ..io.dicom.derived_volume import is_one_file
 from ..io.files import atomic_output, check_output
 from ..io.published_drdm import stem
-from ..io.volume_files import VOLUME_SUFFIXES, volume_suffix
+from ..io.volume_files import VOLUME_SUFFIXES, volume_kind, volume_suffix
 from ..plan import Plan, SideCar, SliceEntry, fingerprint, plain, sidecar_path
 from ..synthesis.api import Job, Progress, Synthesized, contrast_of, prepare
 from ..synthesis.slices import Coverage
@@ -159,7 +159,7 @@ def synthesize_subject(
     spread = target.with_name(f"{stem(target)}_uncertainty.nii.gz")
     for path in (target, spread, sidecar_path(target)):
         check_output(path, [*sources, *others], overwrite=overwrite or resume)
-    job = _job(subject, options, reading)
+    job = _job(subject, target, options, reading)
     plan = Plan(
         verb="synthesize",
         inputs=tuple(fingerprint(path) for path in [*sources, *others]),
@@ -193,8 +193,8 @@ def synthesize_subject(
     return SynthesisOutcome(source, target, made, tuple(written), tuple(notes))
 
 
-def _job(subject: SubjectFiles, options: SynthesisOptions, reading: ReadOptions) -> Job:
-    """Read a person's volumes and decide all that is left open.
+def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading: ReadOptions) -> Job:
+    """Read a person's volumes and decide all that is left open for a result at `target`.
 
     Raises:
         ScanweaveError: Whatever is wrong with them, or with the options.
@@ -205,14 +205,10 @@ def _job(subject: SubjectFiles, options: SynthesisOptions, reading: ReadOptions)
     contrast = contrast_of(list(subject.files), to, options.spacing)
     volumes = subject.read(reading)
     like = volumes.get(contrast) or next(iter(volumes.values()))
-    if options.format == "dicom":
+    if volume_kind(target) == "dicom":
         require_source(like)
-        if is_one_file(like) and like.grid.shape[0] > 1:
-            raise UnsupportedError(
-                "is an Enhanced object, of which only its own frames can be written again as DICOM",
-                path=like.source.path,
-                remedy="write NIfTI: leave --format dicom out",
-            )
+        if volume_suffix(target) and not is_one_file(like):
+            raise UsageError(f"{target.name}: a DICOM series is as many files as slices", remedy="name a folder")
     given = dict(options.options)
     if options.examples:
         given["examples"] = tuple(one for path in options.examples for one in _examples(path, contrast, reading))

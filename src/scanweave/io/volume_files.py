@@ -57,7 +57,7 @@ def write_volume(
         UnsupportedError: A dtype that the format has none for, or no DICOM header to derive one from.
         OutputError: The output is an input, exists, or cannot be written.
     """
-    kind = _kind(path)
+    kind = volume_kind(path)
     inputs = [*([volume.source.path] if volume.source.path else []), *volume.source.files]
     if like is not None and not isinstance(like, Volume):
         inputs.append(Path(like))
@@ -104,7 +104,7 @@ def write_field(
         UsageError: Another suffix than ``.nii`` and ``.nii.gz``.
         OutputError: The output is an input, exists, or cannot be written.
     """
-    if _kind(path) != "nifti":
+    if volume_kind(path) != "nifti":
         raise UsageError(f"{path.name}: displacement fields are written as NIfTI", remedy="use .nii.gz")
     check_output(path, [field.source.path] if field.source.path else [], overwrite=overwrite)
     from .nifti_writer import write_displacement
@@ -135,7 +135,12 @@ def volume_suffix(path: Path) -> str:
     return ".nii.gz" if suffixes.endswith(".nii.gz") else path.suffix.lower()
 
 
-def _kind(path: Path) -> str:
+def volume_kind(path: Path) -> str:
+    """Return the format that a volume of this name is written as.
+
+    Raises:
+        UsageError: No format has its suffix.
+    """
     suffix = volume_suffix(path)
     if suffix and suffix not in VOLUME_SUFFIXES:
         known = ", ".join(VOLUME_SUFFIXES)

@@ -7,7 +7,7 @@ there; a slice that lies elsewhere has its place from the volume's grid.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,24 @@ from pydicom.uid import UID, generate_uid
 from ..._version import __version__
 from ...cine import Cine, Derivation, Source
 from ...errors import UnsupportedError
-from ...grid import LPS_TO_RAS, Grid
 from ...volume import Volume
 from . import derived_header as header_of
 from .container import open_file
+from .derived_contrast import call_contrast
+from .derived_seat import Seat, known_places
 from .derived_target import ENHANCED_CLASSES, same_pixels, stored_layout
 from .derived_timing import decimal, remove
 from .elements import number, numbers
-from .enhanced import write_slice_groups
-from .geometry import Place, frame_places, instance_place
+from .enhanced_slices import place_slices, scale_slices, write_slice_groups
+from .geometry import frame_places, instance_place
 from .pixel_writer import PixelLayout, is_encapsulated, write_instance
 from .quiet import quiet
 from .volumes import pixel_spacing, rescale
 
 _NEAR = 0.25  # of the distance between slices: nearer ones are one, as uneven as a series may be
-_ALIKE = 1e-3  # direction cosines, and spacings as shares, that differ by less are one
-_UPRIGHT = 1e-3  # between rows and columns
+_ALIKE = 1e-3  # spacings, as shares, that differ by less are one
 _MANY = ("Multi-frame", "Video", "Secondary Capture")  # in names of classes that say nothing of where slices lie
 _PLACE_TAGS = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns"]
-# How the source was acquired, which does not hold of another contrast (PS3.3 C.8.3.1); those of type 2 stay, empty.
-_SEQUENCE_EMPTY = ("ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime", "EchoTrainLength")
-_SEQUENCE_ABSENT = ("InversionTime", "FlipAngle", "SequenceName", "ProtocolName", "NumberOfAverages", "EchoNumbers")
 _OTHER = "write .nii.gz, .mha or .nrrd"
 _RESAMPLED = ("113085", "DCM", "Spatial resampling")
 _REWRITTEN = ("REWRITTEN", header_of.SCHEME, "Voxels written again")
@@ -157,61 +154,19 @@ def _layout(volume: Volume, header: Dataset) -> PixelLayout:
         )
     layout = stored_layout(_frames(volume), header)
     grey16 = layout.bits_allocated == 16 and layout.samples == 1 and header.get("BitsAllocated") == 16
-    if not same_pixels(layout, header) and (_is_enhanced(header) or not grey16):
+    if not same_pixels(layout, header) and not grey16:
         raise UnsupportedError(
             f"slices of {UID(str(header.get('SOPClassUID', ''))).name} hold other numbers than {volume.dtype}",
             path=volume.source.path,
             remedy=_OTHER,
         )
+    low, high = volume.levels
+    half = 1 << (layout.bits_stored - 1)
+    holds = (-half <= low and high < half) if layout.signed else high < 2 * half
+    # the source's bits may be too few for another contrast; Enhanced classes have 8, 12 and 16 only
+    if not holds or (_is_enhanced(header) and not same_pixels(layout, header)):
+        return replace(layout, bits_stored=layout.bits_allocated)
     return layout
-
-
-@dataclass(frozen=True)
-class _Seat:
-    """Where a slice lies, as its grid has it, in mm along LPS.
-
-    Attributes:
-        position: Centre of its first voxel.
-        axes: ``(2, 3)``: directions in which columns and rows count up.
-        steps: Between rows, between columns, between slices.
-    """
-
-    position: NDArray[np.float64]
-    axes: NDArray[np.float64]
-    steps: tuple[float, float, float]
-
-    @classmethod
-    def of(cls, grid: Grid, k: int) -> _Seat:
-        """Return the seat of slice `k`.
-
-        Raises:
-            UnsupportedError: Rows and columns are not perpendicular, which DICOM cannot say.
-        """
-        lps = LPS_TO_RAS @ grid.affine
-        between_slices, between_rows, between_columns = grid.spacing
-        axes = np.stack([lps[:3, 2] / between_columns, lps[:3, 1] / between_rows])
-        if abs(axes[0] @ axes[1]) > _UPRIGHT:
-            raise UnsupportedError("its rows and columns are not perpendicular", remedy=_OTHER)
-        return cls((lps @ [k, 0, 0, 1])[:3], axes, (between_rows, between_columns, between_slices))
-
-    def nearest(self, places: NDArray[np.float64]) -> tuple[int | None, float]:
-        """Return which place is nearest and how far off, mm: infinitely, where none is turned alike; None of none."""
-        if not len(places):
-            return None, np.inf
-        alike = (np.abs(places[:, 3:] - self.axes.ravel()) <= _ALIKE).all(1)
-        distances = np.where(alike, np.linalg.norm(places[:, :3] - self.position, axis=1), np.inf)
-        nearest = int(distances.argmin())
-        return nearest, float(distances[nearest])
-
-    def write(self, dataset: Dataset) -> None:
-        """Write it into the header of a slice (PS3.3 C.7.6.2)."""
-        dataset.ImagePositionPatient = [decimal(float(one)) for one in self.position]
-        dataset.ImageOrientationPatient = [decimal(float(one)) for one in self.axes.ravel()]
-        dataset.PixelSpacing = [decimal(self.steps[0]), decimal(self.steps[1])]
-        dataset.SliceThickness = decimal(self.steps[2])
-        if "SpacingBetweenSlices" in dataset:
-            dataset.SpacingBetweenSlices = decimal(self.steps[2])
-        remove(dataset, ("SliceLocation",))
 
 
 class _Writer:
@@ -233,8 +188,8 @@ class _Writer:
         self.sources = header_of.source_instances(origin, header)
         self.files = () if _is_enhanced(header) else origin.files
         self.heads = [open_file(file, tags=_PLACE_TAGS).header for file in self.files]
-        self.seats = [_Seat.of(volume.grid, k) for k in range(volume.grid.shape[0])]
-        places = _known([instance_place(head) for head in self.heads])
+        self.seats = [Seat.of(volume.grid, k) for k in range(volume.grid.shape[0])]
+        places = known_places([instance_place(head) for head in self.heads])
         self.nearest = [seat.nearest(places) for seat in self.seats]
         self.keeps_places = all(map(self._is_where_it_was, self.seats, self.nearest))
 
@@ -250,8 +205,7 @@ class _Writer:
             if not self.keeps_places:
                 self.seats[k].write(dataset)
             self._write_scale(dataset)
-            if header.get("PixelRepresentation") != int(self.layout.signed):
-                remove(dataset, ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+            self._drop_padding(dataset, header)
             self._finish(dataset, self.sources if nearest is None else self._source_of(nearest))
             dataset.InstanceNumber = k + 1
         write_instance(file, dataset, [self._pixels(k)], layout=self.layout, count=1, encapsulated=False)
@@ -259,25 +213,28 @@ class _Writer:
 
     def write_enhanced(self, file: Path, progress: Callable[[int], None] | None) -> tuple[str, ...]:
         """Write all slices as one file of the source's Enhanced class."""
-        groups = self.header.PerFrameFunctionalGroupsSequence
-        order = self._order()
-        if {rescale(groups[i], self.header) for i in order} != {(self.volume.scale, self.volume.offset)}:
-            raise UnsupportedError("is scaled otherwise than its source", path=self.origin.path, remedy=_OTHER)
-        count = len(order)
+        near, keeps_places = self._near_frames()
+        count = len(near)
         with quiet():
             dataset, notes = header_of.clean_copy(self.header)
             header_of.keep_lossy_flag(dataset, self.header, self.origin.lossy)
+            self._drop_padding(dataset, self.header)
             notes += write_slice_groups(
                 dataset,
-                order,
+                near,
                 self.sources[0] if self.sources else None,
                 said=" ".join(self._description()),
                 how=self.how,
                 made=self.derivation is not None,
             )
-            image_type = dataset.ImageType
+            if not keeps_places:
+                place_slices(dataset, self.seats)
+            scales = {rescale(group, dataset) for group in dataset.PerFrameFunctionalGroupsSequence}
+            if scales != {(self.volume.scale, self.volume.offset)}:
+                scale_slices(dataset, self.volume.scale, self.volume.offset)
             self._finish(dataset, self.sources)
-            dataset.ImageType = image_type
+            # state_provenance, in _finish, calls value 2 secondary, which it never is here
+            dataset.ImageType = ["DERIVED", "PRIMARY", *list(dataset.ImageType)[2:]]
         write_instance(
             file,
             dataset,
@@ -289,47 +246,44 @@ class _Writer:
         )
         return tuple(dict.fromkeys(notes))
 
-    def _order(self) -> list[int]:
-        """Return which frame of the source each slice is.
-
-        Raises:
-            UnsupportedError: One is none: it lies elsewhere, or is of other pixels.
-        """
+    def _near_frames(self) -> tuple[list[list[int]], bool]:
+        """Return the source frames that each slice lies on or between, and whether every slice is one of them."""
         groups = self.header.PerFrameFunctionalGroupsSequence
         known = list(self.origin.order) or list(range(len(groups)))  # of several phases, those of the one that was read
-        places = _known(frame_places(self.header, len(groups)))[known]
-        order = []
+        places = known_places(frame_places(self.header, len(groups)))[known]
+        kept = []
         for seat in self.seats:
             nearest, distance = seat.nearest(places)
             frame = known[nearest or 0]
             within = distance <= _NEAR * seat.steps[2]
             if not within or not self._is_alike(seat, self.header, pixel_spacing(groups[frame], self.header)):
-                raise UnsupportedError(
-                    "its voxels lie elsewhere than those of the Enhanced object that it comes from",
-                    path=self.volume.source.path,
-                    remedy=_OTHER,
-                )
-            order.append(frame)
-        return order
+                return [[known[k] for k in seat.around(places)] for seat in self.seats], False
+            kept.append([frame])
+        return kept, len({frame for (frame,) in kept}) == len(kept)
 
     def _pixels(self, k: int) -> NDArray[Any]:
         voxels: NDArray[Any] = self.volume.voxels[k].astype(self.layout.dtype, copy=False)
         return voxels
 
-    def _is_where_it_was(self, seat: _Seat, found: tuple[int | None, float]) -> bool:
+    def _is_where_it_was(self, seat: Seat, found: tuple[int | None, float]) -> bool:
         """Whether the source's nearest slice has the place, size and spacing of ours."""
         nearest, distance = found
         if nearest is None or distance > _NEAR * seat.steps[2]:
             return False
         return self._is_alike(seat, self.heads[nearest], numbers(self.heads[nearest], "PixelSpacing"))
 
-    def _is_alike(self, seat: _Seat, head: Dataset, spacing: Sequence[float]) -> bool:
+    def _is_alike(self, seat: Seat, head: Dataset, spacing: Sequence[float]) -> bool:
         size = (head.get("Rows"), head.get("Columns"))
         same = len(spacing) == 2 and bool(np.allclose(spacing, seat.steps[:2], rtol=_ALIKE))
         return same and size == (self.layout.rows, self.layout.columns)
 
     def _source_of(self, nearest: int) -> Sequence[tuple[str, str]]:
         return self.sources[nearest : nearest + 1] if len(self.sources) == len(self.files) else self.sources
+
+    def _drop_padding(self, dataset: Dataset, header: Dataset) -> None:
+        """Drop a padding value that was of numbers of another kind."""
+        if header.get("PixelRepresentation") != int(self.layout.signed):
+            remove(dataset, ("PixelPaddingValue", "PixelPaddingRangeLimit"))
 
     def _write_scale(self, dataset: Dataset) -> None:
         """Say how voxels mean real values, where the header of the slice does not say just that."""
@@ -348,7 +302,7 @@ class _Writer:
             now=self.now,
         )
         if self.derivation is not None and self.derivation.contrast is not None:
-            _call_contrast(dataset, self.derivation.contrast)
+            call_contrast(dataset, self.derivation.contrast, self.volume)
         header_of.state_provenance(
             dataset,
             description=self._description(),
@@ -370,20 +324,3 @@ class _Writer:
         if self.derivation.weights_sha256:
             told.append(f"Weights SHA-256 {self.derivation.weights_sha256[:16]}.")
         return [*told, header_of.NOTICE]
-
-
-def _call_contrast(dataset: Dataset, contrast: str) -> None:
-    """Name a contrast that was never acquired, and take out how that of the source was."""
-    dataset.SeriesDescription = f"{contrast} synthetic"
-    if dataset.get("Modality") != "MR":
-        return
-    remove(dataset, _SEQUENCE_ABSENT)
-    for keyword in _SEQUENCE_EMPTY:
-        setattr(dataset, keyword, None)
-    dataset.ScanningSequence, dataset.SequenceVariant = "RM", "NONE"  # research mode: these may not be empty
-
-
-def _known(places: Sequence[Place | None]) -> NDArray[np.float64]:
-    """Return positions and directions ``(places, 9)``; NaN where they are not stated."""
-    unknown = (np.nan,) * 9
-    return np.array([place if place is not None and len(place) == 9 else unknown for place in places]).reshape(-1, 9)

@@ -73,7 +73,7 @@ def write_functional_groups(
     """
     groups = list(dataset.PerFrameFunctionalGroupsSequence)
     shared = dataset.SharedFunctionalGroupsSequence[0] if dataset.get("SharedFunctionalGroupsSequence") else Dataset()
-    in_frames = _move_frame_types(shared, groups)
+    in_frames = move_frame_types(shared, groups)
     items = []
     for k in range(len(cine)):
         nearest = frames.nearest(k)
@@ -86,50 +86,20 @@ def write_functional_groups(
         _describe_frame(item, frames, k, source)
         items.append(item)
     dataset.PerFrameFunctionalGroupsSequence = items
-    _image_type(dataset, made=any(frames.made), whole=all(frames.made), contrast=in_frames)
+    write_image_type(dataset, made=any(frames.made), whole=all(frames.made), contrast=in_frames)
     _single_dimension(dataset)
     if source is not None:
-        _name_evidence(dataset, source)
-    return _without_originals(dataset)
+        name_evidence(dataset, source)
+    return without_originals(dataset)
 
 
-def write_slice_groups(
-    dataset: Dataset, order: Sequence[int], source: tuple[str, str] | None, *, said: str, how: Dataset, made: bool
-) -> list[str]:
-    """Bring the per-frame functional groups of `dataset` into the order of slices, and say that they are derived.
-
-    Args:
-        dataset: The cleaned header of an Enhanced object, with its source's functional groups.
-        order: Source frame of each output frame; its place, scale and dimensions hold for the output too.
-        source: SOP Class and Instance UID of the source, or None if it has no sound ones.
-        said: What was done to a frame.
-        how: Code of that.
-        made: Whether pixels were computed, not only written again.
-
-    Returns:
-        A note for each element that a derived object must not have.
-    """
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    shared = dataset.SharedFunctionalGroupsSequence[0] if dataset.get("SharedFunctionalGroupsSequence") else Dataset()
-    in_frames = _move_frame_types(shared, groups)
-    kept = [copy.deepcopy(groups[index]) for index in order]
-    for item, index in zip(kept, order, strict=True):
-        references = [] if source is None else [source_item(*source, [index + 1])]
-        _derive_frame(item, made=made, said=said, how=how, sources=references)
-    dataset.PerFrameFunctionalGroupsSequence = kept
-    dataset.NumberOfFrames = len(kept)
-    _image_type(dataset, made=made, whole=made, contrast=in_frames)
-    if source is not None:
-        _name_evidence(dataset, source)
-    return _without_originals(dataset)
-
-
-def _without_originals(dataset: Dataset) -> list[str]:
+def without_originals(dataset: Dataset) -> list[str]:
+    """Remove what only original images may have; return a note on it."""
     dropped = remove(dataset, _ORIGINAL_ONLY) if "MR" in str(dataset.get("Modality")) else []
     return [f"{', '.join(dropped)} dropped: an Enhanced MR image that is derived must not have them"] if dropped else []
 
 
-def _move_frame_types(shared: Dataset, groups: Sequence[Dataset]) -> bool:
+def move_frame_types(shared: Dataset, groups: Sequence[Dataset]) -> bool:
     """Frame types of made and acquired frames differ, so they move from the shared group to each frame."""
     moved = [element for element in shared if _holds_frame_type(element)]
     for element in moved:
@@ -199,7 +169,7 @@ def _ensure_time(item: Dataset, cine: Cine, k: int, *, start: str) -> None:
 def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, str] | None) -> None:
     made = frames.made[k]
     near = sorted(set(frames.pairs[k])) if made else [frames.nearest(k)]
-    _derive_frame(
+    derive_frame(
         item,
         made=made,
         said="Synthetic: interpolated in time between the source frames"
@@ -210,7 +180,7 @@ def _describe_frame(item: Dataset, frames: FrameMap, k: int, source: tuple[str, 
     )
 
 
-def _derive_frame(item: Dataset, *, made: bool, said: str, how: Dataset, sources: Sequence[Dataset]) -> None:
+def derive_frame(item: Dataset, *, made: bool, said: str, how: Dataset, sources: Sequence[Dataset]) -> None:
     """Say in a frame's functional groups that it is derived, how and from what."""
     if made:
         for content in item.get("FrameContentSequence") or ():
@@ -230,7 +200,7 @@ def _derive_frame(item: Dataset, *, made: bool, said: str, how: Dataset, sources
     item.DerivationImageSequence = [derivation]
 
 
-def _image_type(dataset: Dataset, *, made: bool, whole: bool, contrast: bool) -> None:
+def write_image_type(dataset: Dataset, *, made: bool, whole: bool, contrast: bool) -> None:
     """Image Type sums up the frame types: value 2 is always PRIMARY in Enhanced objects."""
     values = list(dataset.get("ImageType") or ())
     fourth = values[3:4]
@@ -253,7 +223,7 @@ def _single_dimension(dataset: Dataset) -> None:
     dataset.DimensionIndexSequence = [index]
 
 
-def _name_evidence(dataset: Dataset, source: tuple[str, str]) -> None:
+def name_evidence(dataset: Dataset, source: tuple[str, str]) -> None:
     """List every source instance of the functional groups once more (Common Instance Reference at the image)."""
     instance = Dataset()
     instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID = source
