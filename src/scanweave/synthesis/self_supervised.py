@@ -242,14 +242,17 @@ class Lattice:
 
     def fine_mm(self, count: int) -> Tensor:
         """Return where the thin slices of `count` thick ones lie, mm from the first of these."""
-        return (torch.arange(count * self.factor, dtype=torch.float64) - (self.factor - 1) / 2) * self.step
+        halfway = (self.factor - 1) / 2
+        fine: Tensor = (torch.arange(count * self.factor, dtype=torch.float64) - halfway) * self.step
+        return fine
 
     def spline(self, count: int) -> Tensor:
         """Return ``(thin, thick)``: the cubic spline whose degraded thin slices are the thick ones."""
         fine = self.fine_mm(count)
         through = _spline(fine.numpy() / self.spacing, count)
         thick = profile_matrix(fine, torch.arange(count, dtype=torch.float64) * self.spacing, self.profile)
-        return (through.double() @ torch.linalg.pinv(thick.double() @ through.double())).float()
+        inverse: Tensor = torch.linalg.pinv(thick.double() @ through.double())
+        return (through.double() @ inverse).float()
 
     def lessons(self, rows: int, columns: int) -> tuple[Lesson, Lesson]:
         """Return what pixels along rows' normal, and along columns', teach.
@@ -320,7 +323,7 @@ def _learn(
             missed = _answer(network, lesson.thick.to(pixels) @ pixels) - lesson.missing.to(pixels) @ pixels[:, OWN]
             loss = missed.square().mean()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         rates.step()
 
@@ -375,7 +378,7 @@ def _answer(network: ThroughPlaneNetwork, planes: Tensor) -> Tensor:
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     asked = getattr(torch.cpu, "get_capabilities", None)  # newer than the oldest PyTorch that will do
     has = asked() if asked is not None and device.type == "cpu" else {}
     return bool(has.get("avx512_bf16"))
