@@ -152,7 +152,7 @@ def test_contrasts_are_told_by_names_options_or_not_at_all(tmp_path):
 def test_a_folder_of_people_gives_each_a_result_and_one_that_fails_stops_none(tmp_path):
     scan(tmp_path / "in" / "ann_T1.nii.gz")
     scan(tmp_path / "in" / "ann_FLAIR.nii.gz", 1)
-    scan(tmp_path / "in" / "ann_mask.nii.gz", 1)
+    scan(tmp_path / "in" / "ann_seg.nii.gz", 1)
     scan(tmp_path / "in" / "bob_T1.nii.gz", 2)
     scan(tmp_path / "in" / "eve_T1.nii.gz", 3)
     scan(tmp_path / "in" / "eve_PD.nii.gz", 3, shape=(4, 8, 7))
@@ -164,6 +164,30 @@ def test_a_folder_of_people_gives_each_a_result_and_one_that_fails_stops_none(tm
     scan(tmp_path / "nested" / "p1" / "T1.nii.gz")
     scan(tmp_path / "nested" / "p2" / "T1.nii.gz")
     assert [one.name for one in subjects_of([tmp_path / "nested"], (), READING)] == ["p1", "p2"]
+
+
+def test_what_is_named_as_a_mask_is_the_mask_of_its_person(tmp_path):
+    folder, centre = tmp_path / "in", np.zeros((4, 8, 6), np.uint8)
+    centre[:, 2:6, 2:4] = 1
+    for name in ("ann", "bob"):
+        scan(folder / f"{name}_T1.nii.gz")
+    for name in ("ann_T1_brainmask", "ann_mask", "bob_label-lesion_mask", "zoe_mask"):
+        io.write(Volume.from_array(centre, spacing=(5, 1, 1)), folder / f"{name}.nii.gz")
+    ann, bob = subjects_of([folder], (), READING)
+    assert ann.mask == folder / "ann_T1_brainmask.nii.gz" and bob.mask is None
+    assert ann.notes[0] == "ann_T1_brainmask.nii.gz was taken for the mask by its name."
+    assert "ann_mask" in ann.notes[1] and "zoe_mask" in ann.notes[2] and "label-lesion" in bob.notes[0]
+    first, second = made([folder], tmp_path / "out", OTHER)
+    assert first.made.windows["T1"].over == "the mask" and second.made.windows["T1"].over == "voxels above 0"
+    car = SideCar.model_validate_json(sidecar_path(tmp_path / "out" / "ann_T2.nii.gz").read_bytes())
+    assert any("brainmask" in str(one.path) for one in car.plan.inputs)
+    root = tmp_path / "ds"
+    anat = root / "sub-01" / "anat"
+    scan(anat / "sub-01_T1w.nii.gz")
+    io.write(Volume.from_array(centre, spacing=(5, 1, 1)), anat / "sub-01_space-T1w_desc-brain_mask.nii.gz")
+    (root / "dataset_description.json").write_text('{"Name": "x", "BIDSVersion": "1.9.0"}')
+    (outcome,) = made([root], tmp_path / "derived", OTHER)
+    assert outcome.made.windows["T1"].over == "the mask" and list(outcome.made.sources) == ["T1"]
 
 
 def test_bids_in_gives_bids_derivatives_out(tmp_path):

@@ -55,7 +55,7 @@ class SynthesisOptions:
         examples: Volumes of other people: of the contrast to make, or folders of subjects.
         axis: Along which slices lie.
         coverage: Where made slices begin and end.
-        mask: Where the organ is.
+        mask: Where the organ is; by default what a person's files hold that is named as a mask.
         thickness: Of a slice, mm.
         register: Bring the other volumes onto the grid of the first.
         format: What results are written as.
@@ -155,7 +155,8 @@ def synthesize_subject(
         ScanweaveError: Whatever is wrong with input, options or output.
     """
     sources = [strip_dataset(path) for path in subject.files.values()]
-    others = [*([options.mask] if options.mask else []), *options.examples]
+    mask = options.mask or subject.mask
+    others = [*([mask] if mask else []), *options.examples]
     spread = target.with_name(f"{stem(target)}_uncertainty.nii.gz")
     for path in (target, spread, sidecar_path(target)):
         check_output(path, [*sources, *others], overwrite=overwrite or resume)
@@ -209,6 +210,7 @@ def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading
         require_source(like)
         if volume_suffix(target) and not is_one_file(like):
             raise UsageError(f"{target.name}: a DICOM series is as many files as slices", remedy="name a folder")
+    mask = options.mask or subject.mask
     given = dict(options.options)
     if options.examples:
         given["examples"] = tuple(one for path in options.examples for one in _examples(path, contrast, reading))
@@ -221,7 +223,7 @@ def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading
         options=given,
         axis=options.axis,
         coverage=options.coverage,
-        mask=None if options.mask is None else read_label((options.mask,), reading),
+        mask=None if mask is None else read_label((mask,), reading),
         thickness=stated if options.thickness is None else options.thickness,
         register=options.register,
     )

@@ -283,7 +283,7 @@ def held_out_cases(
             one,
             methods,
             others,
-            judged.get(_subject(subject.name)),
+            judged.get(_subject(subject.name), subject.mask),
             measuring,
             reading,
         )

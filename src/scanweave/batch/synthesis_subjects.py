@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError, UsageError
@@ -22,6 +22,8 @@ UNTOLD = "image"
 
 BIDS_DESCRIPTION = "dataset_description.json"
 _NO_IMAGE = re.compile(r"(^|[_-])(mask|seg|label|labels|dseg|roi|gt|brainmask)$", re.IGNORECASE)
+_MASK = re.compile(r"(^|[_-])(brain[_-]?mask|mask)$", re.IGNORECASE)
+_OF_LESIONS = re.compile(r"(^|[_-])(label|roi|lesions?)([_-]|$)", re.IGNORECASE)
 _ENTITY = re.compile(r"^(sub|ses)-[A-Za-z0-9]+$")
 
 
@@ -34,7 +36,8 @@ class SubjectFiles:
         files: By contrast.
         folder: Below the output, where results lie.
         bids: Whether the files are of a BIDS dataset.
-        notes: What was left out, one sentence each.
+        notes: What was left out, or taken for a mask, one sentence each.
+        mask: Where the organ is, by the name of the file.
     """
 
     name: str
@@ -42,6 +45,7 @@ class SubjectFiles:
     folder: Path = Path()
     bids: bool = False
     notes: tuple[str, ...] = field(default=())
+    mask: Path | None = None
 
     def read(self, reading: ReadOptions) -> dict[str, Volume]:
         """Return the volumes by contrast.
@@ -136,7 +140,7 @@ def _in_folder(folder: Path, reading: ReadOptions) -> list[SubjectFiles]:
         alone = len(inside) == 1
         for one in inside:
             name = path.name if alone else f"{path.name}_{one.name}"
-            found.append(SubjectFiles(name, one.files, one.folder, one.bids, one.notes))
+            found.append(replace(one, name=name))
     if not found:
         raise InputError("holds no volume", path=folder, remedy="give a folder of NIfTI files or DICOM series")
     return found
@@ -147,18 +151,38 @@ def _grouped(volumes: Sequence[Path], reading: ReadOptions) -> list[SubjectFiles
     images = [path for path in volumes if not _NO_IMAGE.search(stem(path))]
     if not images:
         raise InputError("holds no image, only masks", path=volumes[0].parent)
-    left = [path.name for path in volumes if path not in images]
-    notes = (f"Left out, since they are masks by their names: {', '.join(left)}.",) if left else ()
     groups: dict[str, list[Path]] = {}
     for path in images:
         groups.setdefault(rest_of(stem(path)), []).append(path)
-    if len(groups) == 1:
-        one = _one("", images, reading)
-        return [SubjectFiles("", one.files, notes=notes)]
-    return [
-        SubjectFiles(name or "subject", _one(name, files, reading).files, notes=notes)
-        for name, files in sorted(groups.items())
-    ]
+    others: dict[str, list[Path]] = {}
+    for path in volumes:
+        if path not in images:
+            whose = rest_of(_MASK.sub("", stem(path)))
+            others.setdefault(next(iter(groups)) if len(groups) == 1 else whose, []).append(path)
+    unknown = _left_out([path for whose, paths in others.items() if whose not in groups for path in paths])
+    found = []
+    for whose, files in sorted(groups.items()):
+        name = "" if len(groups) == 1 else whose or "subject"
+        mask, notes = _mask_among(others.get(whose, []))
+        found.append(SubjectFiles(name, _one(name, files, reading).files, notes=(*notes, *unknown), mask=mask))
+    return found
+
+
+def _mask_among(files: Sequence[Path]) -> tuple[Path | None, tuple[str, ...]]:
+    """Return which of a person's files is a mask of the organ, and what was decided; of several none is."""
+    masks = [path for path in files if _MASK.search(stem(path)) and not _OF_LESIONS.search(stem(path))]
+    of_brain = [path for path in masks if "brain" in stem(path).lower()]
+    chosen = of_brain or masks
+    if len(chosen) != 1:
+        return None, _left_out(files)
+    taken = f"{chosen[0].name} was taken for the mask by its name."
+    return chosen[0], (taken, *_left_out([path for path in files if path != chosen[0]]))
+
+
+def _left_out(files: Sequence[Path]) -> tuple[str, ...]:
+    return (
+        (f"Left out, since they are masks by their names: {', '.join(path.name for path in files)}.",) if files else ()
+    )
 
 
 def _bids(root: Path) -> list[SubjectFiles]:
@@ -166,7 +190,11 @@ def _bids(root: Path) -> list[SubjectFiles]:
     found = []
     for folder in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
         files: dict[str, Path] = {}
+        masks = []
         for path in sorted([*folder.glob("*.nii"), *folder.glob("*.nii.gz")]):
+            if _NO_IMAGE.search(stem(path)):
+                masks.append(path)
+                continue
             contrast = contrast_in(stem(path).split("_")[-1])
             if contrast is None:
                 continue
@@ -179,7 +207,8 @@ def _bids(root: Path) -> list[SubjectFiles]:
             files[contrast] = path
         if files:
             below = folder.relative_to(root)
-            found.append(SubjectFiles("_".join(below.parts[:-1]), files, below, bids=True))
+            mask, notes = _mask_among(masks)
+            found.append(SubjectFiles("_".join(below.parts[:-1]), files, below, bids=True, notes=notes, mask=mask))
     if not found:
         raise InputError("holds no sub-*/anat with T1w, T2w, PDw or FLAIR", path=root, remedy="give a BIDS dataset")
     return found
