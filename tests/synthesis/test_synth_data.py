@@ -88,6 +88,8 @@ def test_nobody_is_in_two_splits(folder):
     names = {split: {one.patient for one in members} for split, members in dealt.items()}
     assert {split: len(members) for split, members in names.items()} == {"train": 3, "validation": 1, "test": 1}
     assert not names["train"] & names["test"]
+    with pytest.raises(UsageError, match=r"1 patient for 3 splits .* split 1,0,0 trains on all"):
+        split_subjects(find_subjects(folder, ["T1"])[:1], shares=(0.8, 0.1, 0.1), seed=0)
     for split in ("train", "test"):
         (folder.parent / "stated" / split).mkdir(parents=True)
         (folder.parent / "stated" / split / "sub-00").symlink_to(folder / "sub-00")

@@ -103,7 +103,11 @@ def split_subjects(
     if fixed is not None and set(fixed.values()) == {"train"} and shares[1] == 0:
         splits: Mapping[str, Split] = fixed
     else:
-        splits = split_patients([one.patient for one in subjects], shares=shares, seed=seed, stated=fixed)
+        try:
+            splits = split_patients([one.patient for one in subjects], shares=shares, seed=seed, stated=fixed)
+        except UsageError as error:
+            remedy = "give more subjects, or other shares: split 1,0,0 trains on all, and validates and tests on none"
+            raise UsageError(error.reason, remedy=remedy) from error
     dealt: dict[Split, list[SubjectFiles]] = {"train": [], "validation": [], "test": []}
     for subject in subjects:
         dealt[splits[subject.patient]].append(subject)
