@@ -40,4 +40,4 @@ def spectral_density(
             number += len(found)
     if not number:
         return None
-    return np.fft.rfftfreq(count, step)[1:], total[1:] / number
+    return np.fft.rfftfreq(count, step)[1:].astype(np.float64), total[1:] / number

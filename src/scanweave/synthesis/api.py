@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..cine import Derivation
 from ..errors import ScanweaveError, UsageError
 from ..made import Made
 from ..memory import refusals_named, require
+from ..ops.slice_profile import SliceProfile
 from ..volume import Volume
+from .acquisition import Acquisition
 from .intensity import MADE, Window, in_units, uncertainty_in_units, window_of, windowed
 from .methods import Fitted, Method, create, makes_other_contrasts, window_rule
 from .slices import Coverage, Place, SlicePlan, plan_slices
@@ -43,6 +46,7 @@ class Synthesized:
         windows: What of each contrast methods saw as 0 and 1, in stored units.
         method: The method, its options and the hash of its weights.
         notes: What a user should know, one sentence each.
+        unprojected: The volume before it was projected onto the measured slices, where it was.
     """
 
     volume: Volume
@@ -55,6 +59,7 @@ class Synthesized:
     windows: Mapping[str, Window]
     method: Mapping[str, Any]
     notes: tuple[str, ...]
+    unprojected: Volume | None = None
 
     @property
     def extrapolated(self) -> tuple[int, ...]:
@@ -85,6 +90,7 @@ class Job:
         slices: Where.
         method: How.
         windows: What of each contrast of the subject the method sees as 0 and 1.
+        project: Whether what is made is moved to the nearest volume that gives the measured slices exactly.
     """
 
     subject: Subject
@@ -92,6 +98,16 @@ class Job:
     slices: SlicePlan
     method: Method
     windows: Mapping[str, Window]
+    project: bool = False
+
+    @property
+    def acquisition(self) -> Acquisition | None:
+        """How made slices give the measured ones; None of another contrast, which nothing was measured of."""
+        if self.contrast not in self.subject.volumes:
+            return None
+        spacing, count = self.subject.grid.spacing[0], self.subject.grid.shape[0]
+        profile = profile_of(self.method, spacing, self.subject.thickness)
+        return Acquisition.of(self.slices.positions_mm, count=count, spacing=spacing, profile=profile)
 
     def run(self, progress: Progress | None = None) -> Synthesized:
         """Make it.
@@ -131,6 +147,9 @@ class Job:
         window = self.windows[contrast] if known else MADE
         grid = self.slices.grid(subject.grid)
         volume = in_units(made.frames, grid, window, like=like, known=known)
+        unprojected = volume if self.project else None
+        if self.project:
+            volume = self._projected(made.frames[:, 0], volume, like)
         spread = None if made.uncertainty is None else uncertainty_in_units(made.uncertainty, grid, window, volume)
         return Synthesized(
             volume=turned_back(volume, subject.axis),
@@ -143,7 +162,17 @@ class Job:
             windows={**self.windows, contrast: window},
             method=self.method.describe(),
             notes=self._notes(known=known),
+            unprojected=None if unprojected is None else turned_back(unprojected, subject.axis),
         )
+
+    def _projected(self, frames: Tensor, volume: Volume, like: Volume) -> Volume:
+        """Return made slices moved to the nearest that give the measured ones, as floats: whole numbers cannot."""
+        acquisition, window = self.acquisition, self.windows[self.contrast]
+        if acquisition is None:
+            raise TypeError("nothing was measured of this contrast")
+        stored = frames.double() * (window.high - window.low) + window.low
+        measured = torch.from_numpy(like.voxels.astype("float64"))
+        return volume.with_voxels(acquisition.project(stored, measured).float().numpy())
 
     def _notes(self, *, known: bool) -> tuple[str, ...]:
         notes = list(self.subject.notes)
@@ -155,6 +184,8 @@ class Job:
                 f"The subject has no {self.contrast}, so that its values have no unit: 0 to 255 were written, the"
                 " ends of the window that the contrast has where the method learned it."
             )
+        if self.project and (acquisition := self.acquisition) is not None:
+            notes.append(f"Projected: {acquisition.said}")
         cautions = getattr(self.method, "cautions", None)
         if cautions is not None:
             notes += cautions(self.contrast, list(self.subject.volumes))
@@ -176,6 +207,7 @@ def synthesize(
     mask: Volume | None = None,
     thickness: float | None = None,
     register: bool = False,
+    project: bool = False,
     progress: Progress | None = None,
 ) -> Synthesized:
     """Make a contrast that a subject has not, or slices between its slices, or both.
@@ -194,10 +226,13 @@ def synthesize(
         mask: Where the organ is; windows of intensity are found there.
         thickness: Of a slice in mm, where headers do not say it; for methods that go by it.
         register: Bring the other volumes onto the grid of the first, rigidly.
+        project: Move what is made to the nearest volume that gives the measured slices exactly, through the slice
+            profile; stored as float32. What was made before is kept too.
         progress: Told of each step.
 
     Raises:
-        UsageError: Nothing to make, no such contrast or spacing, or options that the method has not.
+        UsageError: Nothing to make, no such contrast or spacing, options that the method has not, or nothing measured
+            to project onto.
         InputError: Other grids, NaN, or one slice.
         UnsupportedError: Slices that are shifted against each other.
         ResourceError: Memory gave out, or will.
@@ -222,6 +257,7 @@ def synthesize(
         mask=mask,
         thickness=thickness,
         register=register,
+        project=project,
     ).run(progress)
 
 
@@ -237,6 +273,7 @@ def prepare(
     mask: Volume | None = None,
     thickness: float | None = None,
     register: bool = False,
+    project: bool = False,
 ) -> Job:
     """Check all that `synthesize` is given, and decide what it leaves open; nothing is made.
 
@@ -256,10 +293,18 @@ def prepare(
             f"{chosen.name} makes slices between slices, and there is no {contrast} among {', '.join(named)}",
             remedy="choose a method that makes other contrasts: histogram-matched, regression, uni-coal",
         )
+    if project and not (known and slices.spacing < subject.grid.spacing[0]):
+        raise UsageError(
+            f"nothing was measured that thinner slices of {contrast} could be projected onto",
+            remedy="leave projection out: it is for thinner slices of a contrast that was given",
+        )
     _require_memory(subject, slices)
     rule = window_rule(chosen)
     found = {name: window_of(name, volume, rule, subject.mask) for name, volume in subject.volumes.items()}
-    return Job(subject, contrast, slices, chosen, found)
+    job = Job(subject, contrast, slices, chosen, found, project)
+    if project:
+        _ = job.acquisition  # says beforehand whether there is a slice to project onto
+    return job
 
 
 def contrast_of(names: Sequence[str], to: str | None, spacing: float | None) -> str:
@@ -304,6 +349,15 @@ def chosen_method(
     if method == "self-supervised" and thickness is not None:
         given["thickness"] = thickness
     return create(method, **given)
+
+
+def profile_of(method: Method, spacing: float, thickness: float | None) -> SliceProfile:
+    """Return the slice profile that a method goes by; else a Gaussian as wide as slices are thick, or far apart."""
+    own = getattr(method, "profile_of", None)
+    if own is not None:
+        found: SliceProfile = own(spacing)
+        return found
+    return SliceProfile("gaussian", spacing if thickness is None else thickness)
 
 
 def _require_memory(subject: Subject, slices: SlicePlan) -> None:
