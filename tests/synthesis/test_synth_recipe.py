@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from scanweave import weights
 from scanweave.cli import main
 from scanweave.errors import InputError, UsageError, WeightsError
 from scanweave.models import SamEncoder, SamEncoderConfig
+from scanweave.synthesis import recipe as recipe_module
 from scanweave.synthesis.config import CriticConfig, GeneratorConfig, LossConfig, TaskConfig
 from scanweave.synthesis.recipe import UniCoalRecipe, UniCoalRecipeConfig
 from scanweave.training import Horizon, TrainingConfig, train
@@ -276,6 +278,26 @@ def test_presets_are_sound(preset):
     build(TrainingConfig, settings.get("training", {}), section="training")
     config = build(UniCoalRecipeConfig, settings["recipe"], section="recipe")
     assert TypeAdapter(UniCoalRecipeConfig).validate_python(settings["recipe"]) == config
+
+
+@pytest.mark.parametrize(
+    ("preset", "generator", "critic"),
+    [
+        ("ixi-allrand", "ixi_allrand_unmodulated", "ixi_allrand"),
+        ("ixi-6-final", "ixi_6_final", "ixi_6_final"),
+        ("adni-cmsr-as-published", "adni_cmsr_sam", "adni_cmsr_sam"),
+        ("brats-t1-t2", "brats19_final", "brats19_final"),
+    ],
+)
+def test_networks_of_presets_have_the_published_shapes(preset, generator, critic, goldens):
+    published = json.loads((goldens / "uni_coal" / "keys.json").read_text())
+    settings = read_settings(PRESETS[0].parent / f"uni-coal-{preset}.yaml")
+    config = build(UniCoalRecipeConfig, settings["recipe"], section="recipe")
+    with torch.device("meta"):
+        made = {"G": recipe_module._generator(config), "D": recipe_module._critic(config)}
+    for part, name in {"G": generator, "D": critic}.items():
+        shapes = {key: list(value.shape) for key, value in made[part].state_dict().items()}
+        assert shapes == published[f"{part}/{name}"]
 
 
 def test_presets_inherit_from_the_file_that_they_name(tmp_path):
