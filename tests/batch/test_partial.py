@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from scanweave.batch.partial import PartialStore
-from scanweave.errors import OutputError
+from scanweave.batch.partial import PartialSlices, PartialStore, until_whole
+from scanweave.errors import Interrupted, OutputError
 from scanweave.interpolation.interpolated import MadeFrame
+from scanweave.made import Made
 from scanweave.plan import Plan
 
 
@@ -73,3 +75,35 @@ def test_discard_spares_what_an_earlier_run_left(tmp_path):
     assert second.folder.exists()
     second.discard()
     assert not second.folder.exists()
+
+
+def test_slices_come_back_as_they_were(tmp_path):
+    frames, spread = torch.rand(3, 1, 4, 5), torch.rand(3, 1, 4, 5)
+    store = PartialSlices(tmp_path / "out.nii.gz", plan())
+    store.save(0, Made(frames))
+    store.save(8, Made(frames, spread))
+    again = PartialSlices(tmp_path / "out.nii.gz", plan(), resume=True)
+    first, second = again.load(0), again.load(8)
+    assert again.found == 2 and first is not None and second is not None and again.load(16) is None
+    assert first.uncertainty is None and torch.equal(first.frames, frames)
+    assert torch.equal(second.frames, frames) and torch.equal(second.uncertainty, spread)
+
+
+def test_what_was_made_stays_only_after_an_interruption(tmp_path):
+    output = tmp_path / "new" / "out.nii.gz"
+    for stop, raised in ((ValueError, ValueError), (KeyboardInterrupt, Interrupted), (None, None)):
+        store = PartialSlices(output, plan())
+        if raised is None:
+            with until_whole(store):
+                store.save(0, Made(torch.zeros(1, 1, 2, 2)))
+        else:
+            with pytest.raises(raised), until_whole(store):
+                if stop is ValueError:
+                    store.save(0, Made(torch.zeros(1, 1, 2, 2)))
+                raise stop
+        assert not output.parent.exists(), "nothing was made, or it is whole, or it failed"
+    store = PartialSlices(output, plan())
+    with pytest.raises(Interrupted, match="--resume"), until_whole(store):
+        store.save(0, Made(torch.zeros(1, 1, 2, 2)))
+        raise KeyboardInterrupt
+    assert PartialSlices(output, plan(), resume=True).found == 1

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from .. import io
-from ..errors import InputError, Interrupted, OutputError, ScanweaveError
+from ..errors import InputError, OutputError, ScanweaveError
 from ..interpolation.api import Progress, interpolate_as, named_method, playback_rate
 from ..interpolation.augmentation import augmented
 from ..interpolation.config import InterpolateConfig
@@ -24,7 +24,7 @@ from ..trust.report import leave_one_out, trust_page, trust_summary, write_trust
 from .films import confidence_map, side_by_side
 from .inputs import ReadOptions, Run, distinct, strip_dataset
 from .many import FINISHED, each_on_its_own
-from .partial import PartialStore
+from .partial import PartialStore, until_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,29 +117,22 @@ def interpolate_file(
             check_output(path, files)
     cine = reading.read(run)
     store = PartialStore(place, plan, resume=writing.resume, overwrite=writing.overwrite)
-    try:
-        with reading_ahead(cine) as acquired:
-            slow = interpolate_as(acquired, config, method=method, store=store, progress=report)
-            notes = list(slow.notes)
-            if not written:
-                notes += _write_output(slow, output, config, writing, report)
-            if store.found:
-                notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
-            if written:
-                # The side-car is written anew, and tells of frames only what was seen of them.
-                for k in range(len(slow)):
-                    slow.frame(k)
-            else:
-                _write_sidecar(place, plan, slow, notes, {})
-            trust = _write_extras(slow, extras, config, writing, plan, notes, report)
-            if extras:
-                _write_sidecar(place, plan, slow, notes, trust)
-    except KeyboardInterrupt as stop:
-        raise _interrupted(store) from stop
-    except BaseException:
-        store.discard(only_ours=True)
-        raise
-    store.discard()
+    with until_whole(store), reading_ahead(cine) as acquired:
+        slow = interpolate_as(acquired, config, method=method, store=store, progress=report)
+        notes = list(slow.notes)
+        if not written:
+            notes += _write_output(slow, output, config, writing, report)
+        if store.found:
+            notes.append(f"Taken up after an interruption: {store.found} made frames were there already.")
+        if written:
+            # The side-car is written anew, and tells of frames only what was seen of them.
+            for k in range(len(slow)):
+                slow.frame(k)
+        else:
+            _write_sidecar(place, plan, slow, notes, {})
+        trust = _write_extras(slow, extras, config, writing, plan, notes, report)
+        if extras:
+            _write_sidecar(place, plan, slow, notes, trust)
     made = sum(record.kind == "made" for record in slow.records)
     seconds = time.perf_counter() - started
     outputs = tuple(path for path in targets if path.exists())
@@ -277,15 +270,6 @@ def _states_plan(output: Path, plan: Plan) -> bool:
     except (OSError, ValidationError):
         return False
     return output.exists() and car.plan.digest() == plan.digest()
-
-
-def _interrupted(store: PartialStore) -> Interrupted:
-    if store.count():
-        return Interrupted(
-            "interrupted; the frames made so far are kept", path=store.folder, remedy="run again with --resume"
-        )
-    store.discard()
-    return Interrupted("interrupted before any frame was made")
 
 
 def _write_sidecar(
