@@ -1,0 +1,411 @@
+"""The verb: a sharp but slow camera and a coarse but fast one -> sharp and fast."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cine import Cine, Derivation, FrameRecord, Source
+from ..errors import InputError, UsageError
+from .calibration import Calibration, read_calibration
+from .cameras import CameraRecord
+from .choice import Choice, LeftOut, Pick
+from .clocks import Clocks, check_times, missing
+from .frames import Frames, Plane, matching
+from .methods import Method, PickedState, State, around, create, needs_weights
+from .published_registration import Box
+from .published_tables import published_tables, traverse
+from .scene import Scene, common_box, moments, whole_step
+
+Mode: TypeAlias = Literal["continuous", "held-out", "published-continuous", "published-double"]
+"""``continuous``: a frame at every moment of the fast camera that has sharp frames before and after. ``held-out``: each
+sharp frame again, from its neighbours. The two published modes choose frames by the published tables, clamped at the
+ends; in ``published-double`` the first and last frame are made of themselves."""
+
+Match: TypeAlias = Literal["linear", "none"]
+Depth: TypeAlias = Literal["stored", "float32"]
+
+DEFAULT = "flow"
+_MATCHED_ON = 6  # sharp frames that intensities are matched on
+
+
+@dataclass(frozen=True, eq=False)
+class MadePlane:
+    """One made frame.
+
+    Attributes:
+        pixels: ``(row, column)`` as it is written.
+        extras: What else the method told of it, a number or a few each.
+    """
+
+    pixels: NDArray[Any]
+    extras: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that is decided before anything is made.
+
+    Attributes:
+        coarse: The fast camera's run.
+        sharp: The slow camera's run.
+        calibration: How they go together.
+        method: How frames are made.
+        mode: Which are made.
+        picks: What each is made of.
+        left_out: Moments that nothing can be made for.
+        depth: ``stored``: whole numbers as the sharp camera stores them, where it has no flat field; else float32.
+        notes: What a user should know, one sentence each.
+        like: The run whose stored units made frames have; by default the sharp one.
+    """
+
+    coarse: Frames
+    sharp: Frames
+    calibration: Calibration
+    method: Method
+    mode: Mode
+    picks: tuple[Pick, ...]
+    left_out: tuple[LeftOut, ...]
+    depth: Depth
+    notes: tuple[str, ...]
+    like: Frames
+    _states: dict[int | None, State] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    @property
+    def box(self) -> Box:
+        """The part of a sharp frame, as recorded, that is made."""
+        return common_box(self.calibration)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of what is made: the part of a sharp frame that both cameras see."""
+        x0, y0, x1, y1 = self.box
+        return y1 - y0, x1 - x0
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is made."""
+        return np.dtype(np.float32) if self._floats else self.like.cine.dtype
+
+    @property
+    def _floats(self) -> bool:
+        return self.depth == "float32" or self.like.field.flat or self.like.cine.dtype.kind not in "ui"
+
+    def target(self, number: int) -> int | None:
+        """Return the sharp frame that made frame `number` is to equal, where it is one that was held out."""
+        if self.mode not in ("held-out", "published-double"):
+            return None
+        return int(np.abs(self.sharp.times - self.picks[number].time).argmin())
+
+    def unit(self, number: int) -> tuple[Plane, dict[str, tuple[float, ...]]]:
+        """Make frame `number`: ``(row, column)`` over the sharp camera's window, not clamped, and what else was told.
+
+        Raises:
+            InputError: A frame that it is made of shows nothing.
+            ResourceError: Memory gave out.
+        """
+        pick = self.picks[number]
+        if self.mode.startswith("published"):
+            state = self._state(None)
+            if not isinstance(state, PickedState):
+                raise UsageError(f"{self.method.name} chooses frames itself", remedy="leave the published modes")
+            made = state.made([pick])
+        else:
+            hidden = self.target(number)
+            made = self._state(None if hidden is None else hidden % 2).at([pick.time])
+        extras = {name: tuple(map(float, one.flatten())) for name, one in made.extras.items() if one.numel() <= 64}
+        frame = np.asarray(made.frames[0, 0].numpy(), np.float32)
+        if frame.shape != self.shape:
+            raise InputError(f"{self.method.name} made {frame.shape} pixels, {self.shape} expected")
+        return frame, extras
+
+    def make(self, number: int) -> MadePlane:
+        """Make frame `number` as it is written; errors as of :meth:`unit`."""
+        frame, extras = self.unit(number)
+        return MadePlane(self.written(frame), extras)
+
+    def written(self, unit: Plane) -> NDArray[Any]:
+        """Return numbers over the window as they are written; whole numbers are rounded, and fit their container."""
+        values = self.like.values(unit)
+        if self._floats:
+            return values
+        info = np.iinfo(self.dtype)
+        return np.asarray(np.clip(np.rint(values + self._dark), info.min, info.max), self.dtype)
+
+    def read(self, written: NDArray[Any]) -> Plane:
+        """Return what :meth:`written` gave as numbers over the window."""
+        low, high = self.like.window
+        values = written.astype(np.float32) - (0 if self._floats else self._dark)
+        return np.asarray((values - low) / (high - low), np.float32)
+
+    @property
+    def _dark(self) -> Plane:
+        x0, y0, x1, y1 = self.box
+        return self.like.field.dark[y0:y1, x0:x1]
+
+    def _state(self, hidden: int | None) -> State:
+        """Return the method bound to all frames; or to the sharp ones of odd or even number, if the others are hidden.
+
+        Frames are held out by turns: who makes those of odd number is given those of even number only.
+        """
+        if hidden not in self._states:
+            shown = self.sharp
+            if hidden is not None:
+                shown = shown.select([i for i in range(len(shown)) if i % 2 != hidden])
+            self._states[hidden] = self.method.prepare(self.coarse, shown, self.calibration)
+        return self._states[hidden]
+
+
+@dataclass(frozen=True, eq=False)
+class Fused:
+    """What was made of two runs.
+
+    Attributes:
+        cine: The frames, made when asked for.
+        job: What decides them.
+        box: First column and row, and one past the last, of the sharp frame's part that they show.
+    """
+
+    cine: Cine
+    job: Job
+    box: tuple[int, int, int, int]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know, one sentence each."""
+        return self.job.notes
+
+
+def fuse(
+    fast: Cine | Frames,
+    sharp: Cine | Frames,
+    *,
+    calibration: Calibration | str | os.PathLike[str],
+    method: str | Method | None = None,
+    options: Mapping[str, Any] | None = None,
+    mode: Mode = "continuous",
+    match: Match = "linear",
+    depth: Depth = "stored",
+) -> Fused:
+    """Make the sharp frames that the slow camera missed.
+
+    Args:
+        fast: The run of the coarse but fast camera; of a `Frames` with its fields and window.
+        sharp: That of the sharp but slow one. Times of both are seconds.
+        calibration: How the two go together, or the name of a file of it.
+        method: Its name or itself; by default ``flow``, or with weights ``edvr-stf``.
+        options: The method's own, by name; None where its default holds.
+        mode: Which frames are made.
+        match: Whether the coarse camera's intensities are brought to the sharp one's by a line.
+        depth: ``stored``: as the sharp camera stores them; or unrounded, ``float32``.
+
+    Returns:
+        The run of fused frames; each is made when asked for.
+
+    Raises:
+        UsageError: No such method, mode or options.
+        InputError: Frames of another size than the calibration's, no overlap in time or space, swapped roles.
+        WeightsError: Weights that are damaged or of another network.
+
+    Example:
+        >>> scene = np.random.default_rng(0).random((9, 8, 8), dtype=np.float32)
+        >>> from scanweave.fusion.virtual import VirtualOptions, virtual
+        >>> pair = virtual(Cine.from_array(scene, fps=1000, levels=(0, 1)), VirtualOptions(ratio=4, scale=2))
+        >>> fused = fuse(pair.coarse, pair.sharp, calibration=pair.calibration, method="temporal-linear")
+        >>> len(fused.cine), fused.cine.shape
+        (9, (8, 8))
+    """
+    return fused_by(
+        prepare(
+            fast if isinstance(fast, Frames) else Frames.of(fast, "fast"),
+            sharp if isinstance(sharp, Frames) else Frames.of(sharp, "sharp"),
+            calibration if isinstance(calibration, Calibration) else read_calibration(Path(calibration)),
+            method=method,
+            options=options,
+            mode=mode,
+            match=match,
+            depth=depth,
+        )
+    )
+
+
+def prepare(
+    coarse: Frames,
+    sharp: Frames,
+    calibration: Calibration,
+    *,
+    method: str | Method | None = None,
+    options: Mapping[str, Any] | None = None,
+    mode: Mode = "continuous",
+    match: Match = "linear",
+    depth: Depth = "stored",
+    records: tuple[CameraRecord, CameraRecord] | None = None,
+    like: Frames | None = None,
+) -> Job:
+    """Check all that :func:`fuse` is given, and decide what it leaves open; nothing is made.
+
+    Args:
+        coarse: The fast camera's run.
+        sharp: The slow camera's run.
+        calibration: How the two go together.
+        method: As of `fuse`, as are the others, and errors.
+        options: The method's own.
+        mode: Which frames are made.
+        match: Of intensities.
+        depth: Of what is made.
+        records: Metadata of both cameras, which the published modes go by.
+        like: The run whose stored units made frames have; by default the sharp one.
+    """
+    if mode not in ("continuous", "held-out", "published-continuous", "published-double"):
+        raise UsageError(f"mode {mode!r} is none of continuous, held-out, published-continuous, published-double")
+    chosen = chosen_method(method, options or {})
+    calibration.check(coarse.shape, sharp.shape)
+    check_times(coarse.times, sharp.times, calibration.clocks or Clocks())
+    common_box(calibration)
+    notes = [*calibration.notes, *coarse.field.notes, *sharp.field.notes]
+    if match == "linear":
+        coarse = _matched(coarse, sharp, calibration)
+        notes.append(f"Intensities of the fast camera were matched: x {coarse.scale:.4g} {coarse.shift:+.4g}.")
+    choice = Choice(moments(coarse, calibration), sharp.times, around=around(chosen))
+    if mode.startswith("published"):
+        picks, left_out = _published(choice, mode, records), list[LeftOut]()
+    else:
+        picks, left_out = _picks(choice, mode)
+    if not picks:
+        why = left_out[0].reason if left_out else "no frames belong together"
+        raise InputError(
+            f"nothing can be made: {why}", remedy="give longer runs: two sharp frames, and coarse ones in between"
+        )
+    notes += _said(coarse, sharp, picks, left_out)
+    return Job(
+        coarse, sharp, calibration, chosen, mode, tuple(picks), tuple(left_out), depth, tuple(notes), like or sharp
+    )
+
+
+def fused_by(job: Job, make: Callable[[int], NDArray[Any]] | None = None) -> Fused:
+    """Return the run that a job makes; `make` gives frame ``i`` as written, by default the job itself."""
+    source, stored = job.sharp.cine.source, job.like.cine
+    records = [
+        FrameRecord(
+            index=i, time=pick.time, kind="made", pair=pick.sharp, t=pick.t, method=job.method.name
+        )
+        for i, pick in enumerate(job.picks)
+    ]  # fmt: skip
+    described = job.method.describe()
+    cine = Cine(
+        make or (lambda i: job.make(i).pixels),
+        shape=job.shape,
+        dtype=job.dtype,
+        times=[pick.time for pick in job.picks],
+        time_unit=job.sharp.cine.time_unit,
+        levels=job.like.window if job.dtype.kind == "f" else stored.levels,
+        display=stored.display,
+        source=Source(path=source.path, files=(*source.files, *job.coarse.cine.source.files), format=source.format),
+        records=records,
+        derivation=Derivation(
+            source_length=len(job.sharp),
+            method=job.method.name,
+            summary=f"{len(job)} frames fused of two cameras by {job.method.name}, {job.mode}",
+            weights_sha256=described.get("sha256"),
+        ),
+    )
+    return Fused(cine, job, common_box(job.calibration))
+
+
+def chosen_method(method: str | Method | None, options: Mapping[str, Any]) -> Method:
+    """Return a method by its name, or by the rule where none is named: ``edvr-stf`` with weights, else ``flow``.
+
+    Raises:
+        UsageError: No such method, or options that it has not.
+        WeightsError: It runs on weights, and none are given.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if method is None:
+        method = "edvr-stf" if "weights" in given else DEFAULT
+    if isinstance(method, str) and "weights" in given and not needs_weights(method):
+        raise UsageError(f"{method} runs without weights", remedy="leave out --weights, or choose a network")
+    return create(method, **given)
+
+
+def _picks(choice: Choice, mode: Mode) -> tuple[list[Pick], list[LeftOut]]:
+    if mode == "continuous":
+        return choice.split(choice.moments)
+    picks: list[Pick] = []
+    left_out: list[LeftOut] = []
+    times = choice.sharp_times
+    for i, time in enumerate(times):
+        others = replace(choice, sharp_times=times[1 - i % 2 :: 2])
+        found, lost = others.split([float(time)])
+        picks += [_renumbered(one, 1 - i % 2) for one in found]
+        left_out += lost
+    return picks, left_out
+
+
+def _renumbered(pick: Pick, first: int) -> Pick:
+    """Return a choice among every other sharp frame, from `first` on, with numbers of the whole run."""
+    before, after = (2 * i + first for i in pick.sharp)
+    return replace(pick, sharp=(before, after))
+
+
+def _published(choice: Choice, mode: Mode, records: tuple[CameraRecord, CameraRecord] | None) -> list[Pick]:
+    if records is None:
+        raise UsageError(
+            f"mode {mode} goes by the metadata of both cameras", remedy="give the published folder, or leave this mode"
+        )
+    tables = published_tables(*records)
+    if mode == "published-double" and not tables.consecutive:
+        raise InputError(
+            "sharp frames that coincide with fast ones are not consecutive, which the published mode requires",
+            remedy="use --mode held-out",
+        )
+    how: Literal["continuous", "double"] = "continuous" if mode == "published-continuous" else "double"
+    found = traverse(tables, how, count=len(records[0]))
+    return [
+        choice.published(
+            one, float(choice.moments[one.fast[1]] if one.target is None else choice.sharp_times[one.target])
+        )
+        for one in found
+    ]
+
+
+def _matched(coarse: Frames, sharp: Frames, calibration: Calibration) -> Frames:
+    """Return the coarse run in units of the sharp one, by what both show of the scene at the same moments."""
+    step = whole_step(calibration)
+    scene = Scene(coarse, sharp, calibration, step=step, multiple=step)
+    choice = Choice(scene.moments, sharp.times)
+    near = np.abs(scene.moments[:, None] - sharp.times[None]).argmin(axis=0)
+    pairs = [i for i, k in enumerate(near) if abs(scene.moments[k] - sharp.times[i]) <= choice.within]
+    if not pairs:
+        raise InputError(
+            "no sharp frame was taken while the fast camera ran, so that intensities cannot be matched",
+            remedy="check the clocks, or leave intensities as they are with --match none",
+        )
+    some = [pairs[int(n)] for n in np.linspace(0, len(pairs) - 1, min(len(pairs), _MATCHED_ON))]
+    seen = [(scene.coarse_frame(int(near[i])), scene.blocks(scene.sharp_frame(i))) for i in dict.fromkeys(some)]
+    both = [np.concatenate([one[side].double().numpy().ravel() for one in seen]) for side in (0, 1)]
+    return coarse.matched(*matching(both[0], both[1]))
+
+
+def _said(coarse: Frames, sharp: Frames, picks: Sequence[Pick], left_out: Sequence[LeftOut]) -> list[str]:
+    """Return what was found in both runs and in the choice of frames."""
+    notes = []
+    for reason in dict.fromkeys(one.reason for one in left_out):
+        count = sum(one.reason == reason for one in left_out)
+        notes.append(f"{count} moments were left out: {reason}.")
+    for frames in (coarse, sharp):
+        dropped = int(missing(frames.times).sum())
+        if dropped:
+            notes.append(f"The {frames.camera} camera dropped {dropped} frames, by its usual interval.")
+    late = max(abs(pick.late) for pick in picks)
+    if late > 0:
+        notes.append(f"The coarse frame nearest to a moment lies up to {late:.4g} s from it.")
+    return notes

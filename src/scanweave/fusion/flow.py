@@ -1,0 +1,152 @@
+"""Sharp frames moved to the moment by optical flow, then made to agree with the coarse frame there.
+
+With D the mean over a coarse pixel and U bicubic enlargement, the result is ``w + U(g (c - D w))``: the warped sharp
+frames w tell what is finer than a coarse pixel, the coarse frame c what is not. The gain g is Wiener's: what the
+difference has locally in excess of the noise, which is measured where both cameras took a frame at once. Motion is
+found by DIS flow (Kroeger et al., ECCV 2016) between the two sharp frames, or between coarse ones, taken at the moment
+itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..errors import UsageError
+from ..ops import backward_warp
+from .baselines import bound
+from .calibration import Calibration
+from .choice import Pick
+from .clocks import nearest
+from .frames import Frames
+from .methods import FusionMethod, Made, PickedState
+from .recent import Recent
+from .scene import whole_step
+
+_LOOKED_AT = 8  # sharp frames that the noise is told from
+_MEDIAN = 0.4549  # of the squares of normal numbers of variance 1
+_WINDOW = 7  # blocks
+_DOUBT = 3.0  # how many times the noise's power is taken for noise: that of few blocks is uncertain
+_SMALLEST_SIDE = 32  # DIS needs its smallest pyramid level to hold a patch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow(FusionMethod):
+    """Options.
+
+    Attributes:
+        motion: Between which frames motion is found: ``sharp`` ones, taken to move evenly in between; ``coarse`` ones;
+            ``none`` moves nothing.
+        correction: Share of the difference to the coarse frame that is added, from 0 to 1; ``auto``: Wiener's gain.
+
+    Raises:
+        UsageError: An option outside its range.
+    """
+
+    motion: Literal["sharp", "coarse", "none"] = "sharp"
+    correction: float | Literal["auto"] = "auto"
+
+    name: ClassVar[str] = "flow"
+
+    def __post_init__(self) -> None:
+        if self.motion not in ("sharp", "coarse", "none"):
+            raise UsageError(f"motion {self.motion!r} is none of sharp, coarse, none")
+        if self.correction != "auto" and not 0 <= self.correction <= 1:
+            raise UsageError(f"a correction of {self.correction}", remedy="give auto, or a share from 0 to 1")
+
+    def prepare(self, coarse: Frames, sharp: Frames, calibration: Calibration) -> PickedState:
+        """Bind the method to frames."""
+        step = whole_step(calibration)
+        return _Flow(*bound(coarse, sharp, calibration, step=step, multiple=step), self)
+
+
+@dataclass(frozen=True, eq=False)
+class _Flow(PickedState):
+    method: Flow
+    flows: Recent[Hashable, Tensor] = field(default_factory=lambda: Recent(4))
+
+    def make(self, pick: Pick) -> Made:
+        """Warp both sharp frames to the moment, weight them by nearness, and correct what the coarse frame shows."""
+        coarse = self.scene.coarse_frame(pick.middle)
+        before, after = (self.scene.sharp_frame(i) for i in pick.sharp)
+        if 0 < pick.t < 1 and self.method.motion != "none":
+            before, after = self._moved(pick, before, after)
+        warped = torch.lerp(before, after, pick.t)
+        lacking = coarse - self.scene.blocks(warped)
+        if self.method.correction == "auto":
+            return Made(warped + self._enlarged(_wiener(lacking, self.noise)))
+        return Made(warped + self.method.correction * self._enlarged(lacking))
+
+    @cached_property
+    def noise(self) -> float:
+        """Variance of what the cameras differ by on blocks, where both took a frame at once; 0 where they never did."""
+        scene = self.scene
+        found = nearest(scene.moments, scene.sharp.times, within=self.choice.within)
+        pairs = [(i, int(k)) for i, k in enumerate(found) if k >= 0]
+        some = [pairs[int(n)] for n in np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT))]
+        differences = [scene.coarse_frame(k) - scene.blocks(scene.sharp_frame(i)) for i, k in some]
+        # the median cares little for what moved in between
+        return float(np.mean([(d - d.median()).square().median() / _MEDIAN for d in differences])) if some else 0.0
+
+    def _moved(self, pick: Pick, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both sharp frames moved to the moment."""
+        if self.method.motion == "coarse":
+            ends = nearest(self.scene.moments, self.scene.sharp.times[list(pick.sharp)]).tolist()
+            shown = {i: self._enlarged(self.scene.coarse_frame(i)) for i in {*ends, pick.middle}}
+            to_before, to_after = (_flow(shown[pick.middle], shown[i]) for i in ends)
+        else:
+            # the flow from one sharp frame to the other, read where the moment is: exact for even motion
+            forward = self.flows.get(pick.sharp, lambda: _flow(before, after))
+            backward = self.flows.get(pick.sharp[::-1], lambda: _flow(after, before))
+            t = pick.t
+            # Jiang et al., "Super SloMo", CVPR 2018, equation 4
+            to_before = -(1 - t) * t * forward + t * t * backward
+            to_after = (1 - t) ** 2 * forward - t * (1 - t) * backward
+        return backward_warp(before, to_before), backward_warp(after, to_after)
+
+    def _enlarged(self, blocks: Tensor) -> Tensor:
+        if self.scene.step == 1:
+            return blocks
+        return F.interpolate(blocks, scale_factor=self.scene.step, mode="bicubic", align_corners=False)
+
+
+def _flow(first: Tensor, second: Tensor) -> Tensor:
+    """Return the flow from `first` to `second`, ``(1, 2, row, column)`` in pixels, columns before rows."""
+    both = torch.cat([first, second]).squeeze(1).numpy()
+    low, high = np.percentile(both, (0.5, 99.5))
+    pictures = [_picture(one, low=float(low), high=float(high)) for one in both]
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(1)
+    search.setVariationalRefinementAlpha(80.0)
+    rows, columns = both.shape[1:]
+    extra = ((0, max(0, _SMALLEST_SIDE - rows)), (0, max(0, _SMALLEST_SIDE - columns)))
+    no_start: Any = None
+    found = search.calc(np.pad(pictures[0], extra, mode="edge"), np.pad(pictures[1], extra, mode="edge"), no_start)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.asarray(found)[:rows, :columns], -1, 0)))[None]
+
+
+def _picture(frame: NDArray[np.float32], *, low: float, high: float) -> NDArray[np.uint8]:
+    calm = cv2.GaussianBlur(frame, (0, 0), 1.5)
+    return np.asarray(np.rint(np.clip((calm - low) / max(high - low, 1e-12), 0, 1) * 255), np.uint8)
+
+
+def _wiener(lacking: Tensor, noise: float) -> Tensor:
+    """Return a difference, on blocks, without what noise of that variance makes of it (Wiener's local filter)."""
+    if noise == 0:
+        return lacking
+    around = F.pad(lacking, (_WINDOW // 2,) * 4, mode="replicate")
+    mean = F.avg_pool2d(around, _WINDOW, stride=1)
+    power = F.avg_pool2d(around.square(), _WINDOW, stride=1) - mean.square()
+    local = (power - _DOUBT * noise).clamp_min(0) / power.clamp_min(1e-12)
+    # the mean of a window has less noise than its pixels
+    calm = (mean.square() - _DOUBT * noise / _WINDOW**2).clamp_min(0) / mean.square().clamp_min(1e-12)
+    return calm * mean + local * (lacking - mean)
