@@ -142,6 +142,23 @@ def test_published_weights_are_taken_for_the_order_of_their_authors(small):
         Task.of(small, wrong)
 
 
+def test_weights_trained_on_published_datasets_make_what_files_call_otherwise():
+    single = network(contrasts=1, encoder_contrasts=1)
+
+    def task(sources: list[str], targets: list[str]) -> Task:
+        told = {"sources": sources, "targets": targets, "take": "all", "slices": 4}
+        return Task.of(single, Card(network="uni-coal", config={}, origin="", training={"config": {"task": told}}))
+
+    between = task(["t1_lr4sr"], ["t1_hr4sr"])
+    assert between.index("T1") == 0 and between.inputs("T1", ["T1", "FLAIR"], None) == ("T1",)
+    assert between.inputs("t1", ["t1"], None) == ("t1",)
+    both = task(["flair"], ["t1"])
+    assert both.index("t1") == both.index("T1") == 0
+    assert both.inputs("T1", ["T1", "FLAIR"], None) == ("FLAIR",) and both.inputs("T1", ["flair"], None) == ("flair",)
+    with pytest.raises(UsageError, match="make T1, not T2"):
+        both.index("T2")
+
+
 def test_weights_without_positions_cannot_make_slices_between(t1):
     blind = network(position=False, encoder_position=False)
     method = UniCoalMethod(weights=blind, device="cpu")

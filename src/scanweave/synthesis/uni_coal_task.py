@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UsageError, WeightsError
 from ..models import UniCoal
 from ..weights import Card
+from .contrasts import canonical
 
 _PUBLISHED: dict[int, tuple[str, ...]] = {3: ("T1", "PD", "T2")}
 _SLICES = 4
@@ -19,7 +20,8 @@ class Task:
     """The task of weights.
 
     Attributes:
-        targets: Contrasts in the order of the one-hot vector; empty where the weights do not say: any is taken.
+        targets: Contrasts in the order of the one-hot vector; empty where the weights do not say: any is taken. They
+            are called as files of contrasts are: weights trained on datasets ``t1_hr4sr`` make T1.
         sources: Contrasts that it was trained on; empty where the weights do not say.
         together: Whether all sources but the target are channels at once, or one is.
         slices: Neighbouring slices of each.
@@ -42,7 +44,7 @@ class Task:
         told: dict[str, Any] = dict(card.training.get("config", {}).get("task", {}))
         channels, contrasts = network.config.channels_in, network.config.contrasts
         slices = int(told.get("slices") or (_SLICES if channels % _SLICES == 0 else channels))
-        targets = tuple(told["targets"]) if told.get("targets") else _PUBLISHED.get(contrasts, ())
+        targets = _called(told.get("targets") or ()) or _PUBLISHED.get(contrasts, ())
         if channels % slices or (targets and contrasts and len(targets) != contrasts):
             raise WeightsError(
                 f"a network of {channels} channels and {contrasts} contrasts was not trained on {slices} slices to make"
@@ -50,7 +52,7 @@ class Task:
                 remedy="get weights with their own card",
             )
         count = channels // slices
-        return cls(targets, tuple(told.get("sources") or ()), told.get("take", "all") == "all", slices, count)
+        return cls(targets, _called(told.get("sources") or ()), told.get("take", "all") == "all", slices, count)
 
     def index(self, contrast: str) -> int:
         """Return the place of a contrast in the one-hot vector.
@@ -60,9 +62,10 @@ class Task:
         """
         if not self.targets:
             return 0
-        if contrast not in self.targets:
+        named = contrast if contrast in self.targets else canonical(contrast)
+        if named not in self.targets:
             raise UsageError(f"these weights make {', '.join(self.targets)}, not {contrast}", remedy="give others")
-        return self.targets.index(contrast)
+        return self.targets.index(named)
 
     def inputs(self, contrast: str, there: Sequence[str], wished: str | None) -> tuple[str, ...]:
         """Return the contrasts that are channels.
@@ -75,7 +78,8 @@ class Task:
         Raises:
             UsageError: The subject has not what the weights need.
         """
-        others = [name for name in (self.sources or there) if name != contrast]
+        known = {canonical(name): name for name in there}
+        others = [known.get(name, name) for name in (self.sources or there) if known.get(name, name) != contrast]
         if self.together and self.sources and len(others) == self.count:
             chosen = tuple(others)
         elif self.count == 1:
@@ -90,3 +94,9 @@ class Task:
                 remedy="give these contrasts, or other weights",
             )
         return chosen
+
+
+def _called(names: Sequence[str]) -> tuple[str, ...]:
+    """Return contrasts as files of them are called; as they stand where two would be called alike."""
+    called = tuple(canonical(name) for name in names)
+    return called if len(set(called)) == len(called) else tuple(names)
