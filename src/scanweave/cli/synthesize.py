@@ -41,8 +41,8 @@ class Options:
     examples: tuple[Path, ...] = ()
     """Histogram-matched and regression: other people: volumes of the contrast to make, or folders of subjects."""
 
-    steps: tuple[int, ...] = ()
-    """Of training: one number for regression, two for self-supervised (on acquired slices, and on the first result)."""
+    steps: int | None = None
+    """Of fitting: regression and self-supervised."""
 
     profile: Literal["gaussian", "box"] | None = None
     """Self-supervised: the slice profile."""
@@ -55,11 +55,9 @@ class Options:
 
     def told(self) -> tuple[tuple[str, Any], ...]:
         """Return them by name, flags that are not set left out."""
-        names = ("weights", "samples", "source", "edge", "profile", "seed", "device")
+        names = ("weights", "samples", "source", "edge", "steps", "profile", "seed", "device")
         flags = ("both_ways", "orthogonal")
-        steps = self.steps[0] if len(self.steps) == 1 else self.steps or None
         return (
-            ("steps", steps),
             *((name, getattr(self, name)) for name in names),
             *((name, getattr(self, name) or None) for name in flags),
         )
@@ -134,7 +132,7 @@ class Synthesize:
     """Replace results that exist; an input is never overwritten."""
 
     resume: bool = False
-    """Leave finished results of the same plan as they are."""
+    """Leave finished results of the same plan as they are, and go on with an interrupted one (slices of uni-coal)."""
 
     json: bool = False
     """Print the outcome as JSON on standard output."""

@@ -3,13 +3,11 @@
 A stack of thick slices is sharp within each slice and coarse across them. So its slices teach what is lost: degraded
 along their rows, and along their columns, by the stack's own slice profile (thickness and gap), they give pairs of
 coarse and fine planes. A network that was fitted to these pairs then adds what is missing to planes through the stack,
-sagittal and coronal, and the two passes are averaged (SMORE, ECLARE). Three things are done differently here:
+sagittal and coronal, and the two passes are averaged (SMORE, ECLARE). Two things are done differently here:
 
 - The network adds to the *consistent* cubic spline, the one that gives the measured slices when it is degraded. A
   spline through the slices' centres blurs twice.
 - Whole numbers play no part: thick slices are drawn anywhere in the rows, for any ratio of spacing to pixel.
-- It is fitted twice: to the acquired slices, each alone; then to slices of its own first result, which are as thin as
-  those that it will see, and whose neighbours tell it which way surfaces run.
 
 Nothing but the scan itself is learned from.
 
@@ -37,18 +35,13 @@ from ..ops.slice_profile import Shape, SliceProfile, degrade, profile_matrix
 from ..volume import Volume
 from .baselines import BSpline
 from .methods import SynthesisMethod
-from .self_supervised_network import NEIGHBOURS, OWN, ThroughPlaneNetwork
+from .self_supervised_network import ThroughPlaneNetwork
 
 _WINDOW = (16, 64)  # thick slices, pixels along them: what one example shows
 _BATCH, _RATE, _WARM_UP = 16, 2e-3, 20
 _ANGLES = (0.0, 30.0, 60.0)  # degrees by which acquired slices are turned, beside quarter turns
 _QUIET, _TRIES = 0.15, 20  # windows of less deviation than this share of the whole's are drawn again, so often
-_FLIPS: tuple[tuple[int, ...], ...] = (
-    (),
-    (2,),
-    (3,),
-    (1,),
-)  # of planes: as they are, across slices, along them, the order of neighbours
+_FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,))  # of planes: as they are, across slices, along them
 _AT_ONCE = 8  # planes
 
 
@@ -59,7 +52,7 @@ class SelfSupervised(SynthesisMethod):
     Attributes:
         thickness: Of a slice, mm. None: slices are taken to touch each other.
         profile: ``gaussian``, its full width at half maximum the thickness, or ``box``.
-        steps: Of fitting to acquired slices, and to the first result.
+        steps: Of fitting: a tenth of the default wins four fifths of what the default does, in a tenth of the time.
         width: Channels of the network.
         seed: Of weights and examples.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
@@ -67,8 +60,8 @@ class SelfSupervised(SynthesisMethod):
 
     thickness: float | None = None
     profile: Shape = "gaussian"
-    steps: tuple[int, int] = (800, 1000)
-    width: int = 32
+    steps: int = 5000
+    width: int = 48
     seed: int = 0
     device: str = "auto"
 
@@ -81,9 +74,9 @@ class SelfSupervised(SynthesisMethod):
         Raises:
             UsageError: Steps below 0, no channels, or a profile that there is not.
         """
-        if min(self.steps) < 0 or self.width < 1:
+        if self.steps < 0 or self.width < 1:
             raise UsageError(
-                f"{self.steps[0]} and {self.steps[1]} steps of a network of {self.width} channels",
+                f"{self.steps} steps of a network of {self.width} channels",
                 remedy="give no steps below 0, and one channel or more",
             )
         self.profile_of(1.0)
@@ -194,10 +187,9 @@ def thinned(volume: Volume, method: SelfSupervised) -> Thinned:
     base = degrade(scaled, lattice.spline(len(stack)))
     with running(remedy="give --device cpu"):
         turned = list(_turned(scaled, isotropic=math.isclose(*pixels, rel_tol=0.01)))
-        _learn(network, turned, lessons, steps=method.steps[0], generator=generator, alone=True)
-        first = base + torch.stack(_passes(network, scaled, alone=True, flips=_FLIPS[:1])).mean(dim=0)
-        _learn(network, [first], lessons, steps=method.steps[1], generator=generator, alone=False)
-        sagittal, coronal = _passes(network, scaled, alone=method.steps[1] == 0)
+        _learn(network, turned, lessons, steps=method.steps, generator=generator)
+        sagittal = _through(network, scaled.permute(2, 0, 1)).permute(1, 2, 0)
+        coronal = _through(network, scaled.permute(1, 0, 2)).permute(1, 0, 2)
     made = base + (sagittal + coronal) / 2
     spread = (sagittal - coronal).abs() / 2
     return Thinned((made * deviation).cpu(), (spread * deviation).cpu(), float(lattice.fine_mm(1)[0]), lattice.step)
@@ -298,7 +290,6 @@ def _learn(
     *,
     steps: int,
     generator: torch.Generator,
-    alone: bool,
 ) -> None:
     """Fit the network to slices ``(slice, row, column)`` of unit deviation, degraded along rows or columns.
 
@@ -308,7 +299,6 @@ def _learn(
         lessons: For pixels down a column, and along a row.
         steps: Of Adam, the rate rising for a moment, then falling to 0 along a cosine.
         generator: Draws the examples.
-        alone: Hide the slices beside each.
     """
     optimizer = torch.optim.Adam(network.parameters(), lr=_RATE)
     rates = torch.optim.lr_scheduler.LambdaLR(
@@ -317,10 +307,10 @@ def _learn(
     ways = [(stack.transpose(1, 2) if way else stack, lessons[way]) for stack in stacks for way in (0, 1)]
     for _ in range(steps):
         stack, lesson = ways[_below(len(ways), generator)]
-        pixels = torch.stack([_window(stack, lesson, generator, alone=alone) for _ in range(_BATCH)])
-        pixels = pixels.flip([axis for axis in (1, 2, 3) if _below(2, generator)])
+        pixels = torch.stack([_window(stack, lesson, generator) for _ in range(_BATCH)])
+        pixels = pixels.flip([axis for axis in (1, 2) if _below(2, generator)])
         with torch.enable_grad():
-            missed = _answer(network, lesson.thick.to(pixels) @ pixels) - lesson.missing.to(pixels) @ pixels[:, OWN]
+            missed = _answer(network, lesson.thick.to(pixels) @ pixels) - lesson.missing.to(pixels) @ pixels
             loss = missed.square().mean()
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -328,43 +318,24 @@ def _learn(
         rates.step()
 
 
-def _window(stack: Tensor, lesson: Lesson, generator: torch.Generator, *, alone: bool) -> Tensor:
-    """Return ``(neighbour, pixel, along)`` from anywhere that is not empty, if such a place is found soon."""
+def _window(stack: Tensor, lesson: Lesson, generator: torch.Generator) -> Tensor:
+    """Return ``(pixel, along)`` from anywhere that is not empty, if such a place is found soon."""
     height, width = lesson.thick.shape[1], min(_WINDOW[1], stack.shape[2])
     for _ in range(_TRIES):
         index, top, left = (
             _below(count, generator) for count in (len(stack), stack.shape[1] - height + 1, stack.shape[2] - width + 1)
         )
-        area = stack[:, top : top + height, left : left + width]
-        if float(area[index].std()) > _QUIET:
+        area = stack[index, top : top + height, left : left + width]
+        if float(area.std()) > _QUIET:
             break
-    return _beside(area, [index], alone=alone)[0]
+    return area
 
 
-def _beside(planes: Tensor, chosen: Sequence[int], *, alone: bool) -> Tensor:
-    """Return planes and those beside them, ``(chosen, neighbour, ...)``; black where `alone` hides them."""
-    wanted = torch.tensor(chosen)[:, None] + torch.tensor(NEIGHBOURS)
-    found = planes[wanted.clamp(0, len(planes) - 1)]
-    if alone:
-        found[:, [place for place in range(len(NEIGHBOURS)) if place != OWN]] = 0
-    return found
-
-
-def _passes(
-    network: ThroughPlaneNetwork, stack: Tensor, *, alone: bool, flips: Sequence[tuple[int, ...]] = _FLIPS
-) -> tuple[Tensor, Tensor]:
-    """Return what is missing of thin slices ``(thin slice, row, column)``, twice: by planes across and along rows."""
-    sagittal = _through(network, stack.permute(2, 0, 1), alone=alone, flips=flips)
-    coronal = _through(network, stack.permute(1, 0, 2), alone=alone, flips=flips)
-    return sagittal.permute(1, 2, 0), coronal.permute(1, 0, 2)
-
-
-def _through(network: ThroughPlaneNetwork, planes: Tensor, *, alone: bool, flips: Sequence[tuple[int, ...]]) -> Tensor:
+def _through(network: ThroughPlaneNetwork, planes: Tensor) -> Tensor:
     """Return what is missing of planes ``(plane, thick slice, along)``, the mean over flips of what is seen."""
     made = []
-    for first in range(0, len(planes), _AT_ONCE):
-        seen = _beside(planes, range(first, min(first + _AT_ONCE, len(planes))), alone=alone)
-        answers = [_answer(network, seen.flip(axes)).flip([axis - 1 for axis in axes if axis > 1]) for axes in flips]
+    for seen in torch.split(planes, _AT_ONCE):
+        answers = [_answer(network, seen.flip(axes)).flip(axes) for axes in _FLIPS]
         made.append(torch.stack(answers).mean(dim=0))
     return torch.cat(made)
 

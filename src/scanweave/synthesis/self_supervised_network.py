@@ -14,18 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NEIGHBOURS = (-4, -2, -1, 0, 1, 2, 4)
-"""Which planes beside the one that is thinned the network sees, in voxels; `OWN` is where that one stands."""
-OWN = NEIGHBOURS.index(0)
-
 _WIDE, _SQUARE = (3, 5), (3, 3)  # across slices, along them
 
 
 class ThroughPlaneNetwork(nn.Module):
     """Residual convolutions over planes through a stack of slices.
 
-    Weights are drawn so that the first answer is 0 and only the plane itself is looked at: the network starts as the
-    spline that it adds to.
+    Weights are drawn so that the first answer is 0: the network starts as the spline that it adds to.
 
     Args:
         factor: Thin slices per thick one.
@@ -37,21 +32,18 @@ class ThroughPlaneNetwork(nn.Module):
     def __init__(self, factor: int, *, width: int, blocks: int, generator: torch.Generator) -> None:
         super().__init__()
         self.factor = factor
-        self.first = _convolution(len(NEIGHBOURS), width, _WIDE)
+        self.first = _convolution(1, width, _WIDE)
         sizes = [size for _ in range(blocks) for size in (_WIDE, _SQUARE)]
         self.body = nn.ModuleList(_convolution(width, width, size) for size in sizes)
         self.last = _convolution(width, factor, _WIDE)
         for layer in (self.first, *self._layers()):
             bound = math.sqrt(3 / layer.weight[0].numel())
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-        with torch.no_grad():
-            own = self.first.weight[:, OWN].clone()
-            self.first.weight.zero_()[:, OWN] = own * math.sqrt(len(NEIGHBOURS))
-            self.last.weight.zero_()
+        nn.init.zeros_(self.last.weight)
 
     def forward(self, planes: Tensor) -> Tensor:
-        """Map ``(B, neighbour, slice, along)`` to what is missing, ``(B, slice * factor, along)``."""
-        features = self.first(planes)
+        """Map ``(B, slice, along)`` to what is missing, ``(B, slice * factor, along)``."""
+        features = self.first(planes[:, None])
         for before, after in zip(*[self._layers()] * 2, strict=True):
             features = features + 0.5 * after(F.relu(before(F.relu(features))))
         thin: Tensor = self.last(F.relu(features))
