@@ -180,13 +180,13 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    kept = _RESULTS.with_suffix(".json")
-    results = json.loads(kept.read_text()) if kept.exists() else {}
-    results |= {"threads": options.threads, "torch": torch.__version__}
+    found: dict[str, Any] = {"threads": options.threads, "torch": torch.__version__}
     if "stroke" in options.parts:
-        results["stroke"] = stroke(options.data, options.methods)
+        found["stroke"] = stroke(options.data, options.methods)
     if "tumour" in options.parts:
-        results["tumour"] = tumour(options.data, options.methods)
+        found["tumour"] = tumour(options.data, options.methods)
+    kept = _RESULTS.with_suffix(".json")
+    results = (json.loads(kept.read_text()) if kept.exists() else {}) | found
     text = "\n".join(tables(results)).rstrip() + "\n"
     print(text)
     kept.write_text(json.dumps(results, indent=1) + "\n")
