@@ -23,6 +23,8 @@ from scanweave.report import (
     Pictures,
     Prose,
     Section,
+    Swipe,
+    Swipes,
     Table,
     Tile,
     Tiles,
@@ -167,3 +169,15 @@ def test_quartiles_are_written_with_the_median_first() -> None:
 def test_a_chart_is_a_block_like_any_other() -> None:
     html = render(Page("t", [Section("s", [Chart("<svg></svg>", "alt text")])]))
     assert 'role="img" aria-label="alt text"><svg></svg>' in html
+
+
+def test_pictures_to_be_wiped_over_need_one_size_and_no_script() -> None:
+    left, right = (picture(np.full((8, 8), shade, np.uint8), name) for shade, name in ((0, "before"), (255, "after")))
+    swipes = Swipes([Swipe(left, right, "axial"), Swipe(right, left)], across=2, title="Both")
+    tree = Tree(render(Page("Page", [Section("One", [swipes])])))
+    inputs = [attrs for tag, attrs in tree.tags if tag == "input"]
+    assert {attrs["type"] for attrs in inputs} == {"radio"} and len({attrs["name"] for attrs in inputs}) == 2
+    assert [attrs for attrs in inputs if "checked" in attrs] == [inputs[10], inputs[31]]
+    assert "script" not in {tag for tag, _ in tree.tags} and "before" in tree.text
+    with pytest.raises(ValueError, match="do not lie on one another"):
+        Swipe(left, picture(np.zeros((8, 4), np.uint8)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -209,6 +210,41 @@ class Pictures:
 
 
 @dataclass(frozen=True, slots=True)
+class Swipe:
+    """Two pictures of one size, one over the other, parted by a line that follows the pointer, a tap, or arrow keys.
+
+    Attributes:
+        left: What is seen left of the line.
+        right: What is seen right of it.
+        caption: What stands below.
+    """
+
+    left: Picture
+    right: Picture
+    caption: str = ""
+
+    def __post_init__(self) -> None:
+        if self.left.size != self.right.size:
+            raise ValueError(f"pictures of {self.left.size} and {self.right.size} pixels do not lie on one another")
+
+    @property
+    def name(self) -> str:
+        """A name of its own, by what it shows."""
+        return "s" + hashlib.sha256((self.left.data + self.right.data).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Swipes:
+    """Pairs of pictures to be wiped over, `across` in a row."""
+
+    kind: ClassVar[str] = "swipes"
+    swipes: Sequence[Swipe]
+    across: int = 3
+    title: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Details:
     """Blocks folded away until asked for."""
 
@@ -217,7 +253,7 @@ class Details:
     blocks: Sequence[Block]
 
 
-Block = Prose | Listing | Facts | Callout | Tiles | Table | Chart | Pictures | Details
+Block = Prose | Listing | Facts | Callout | Tiles | Table | Chart | Pictures | Swipes | Details
 
 
 @dataclass(frozen=True, slots=True)

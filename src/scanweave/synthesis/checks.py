@@ -11,36 +11,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ..errors import InputError, UsageError
-from ..metrics import Outcome, bootstrap, outcome, psnr
 from ..metrics.edges import NewEdges, new_edges
 from ..metrics.noise import air_noise, detail_noise
 from ..metrics.spectrum import spectral_density
 from ..volume import Volume
 from .acquisition import Acquisition
 from .api import Job, Progress
-from .baselines import BSpline, HistogramMatched, Linear, Nearest, resampled
-from .comparison import BEST_PSNR, LEVEL
-from .evaluate import on_grid, organ_mask, score
-from .held_out import HeldOut, baselines_of, made_again
-from .intensity import PERCENTILES, window_of
+from .baselines import BSpline, Nearest, resampled
+from .evaluate import on_grid, organ_mask
+from .intensity import PERCENTILES
 from .lesion import LesionCheck, standing, surroundings
-from .methods import Method, window_rule
+from .scores import Scores, against_truth, hidden_slices, nearest_slices
 from .subject import turned, turned_back
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Spectrum = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Frequencies in cycles/mm, and the power at each."""
-
-BASELINE = "b-spline"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,31 +68,6 @@ class Noise:
     by: Literal["air", "detail"]
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """A method and its baselines against what was acquired and kept from them.
-
-    Attributes:
-        against: ``hidden slices`` or ``truth``.
-        by_method: Measures by the name of the method; the judged one comes first.
-        best: Name of the best baseline, by PSNR.
-        difference: PSNR of the method less that of the best baseline, dB; of hidden slices the mean over them.
-        interval: Where 95 % of its resampled means over slices lie; None of a single volume.
-        outcome: What may be said of it.
-        every: Of hidden slices: each so-manieth was kept.
-        slices: How many were judged.
-    """
-
-    against: Literal["hidden slices", "truth"]
-    by_method: Mapping[str, Mapping[str, float]]
-    best: str
-    difference: float
-    interval: tuple[float, float] | None
-    outcome: Outcome
-    every: int = 0
-    slices: int = 0
-
-
 @dataclass(frozen=True, eq=False)
 class Findings:
     """All that was found.
@@ -109,8 +79,9 @@ class Findings:
         noise: Of the measured slices; None where nothing was measured of the contrast.
         acquisition: How made slices give measured ones; None where they do not.
         agreements: By what was put back: ``made``; ``unprojected``, where that was projected; the baselines.
-        edges: Edges that no input has.
-        spectra: Power by frequency: ``within`` slices, and across them by method; empty where slices are too few.
+        edges: Edges that no input has; None where they were not looked for.
+        spectra: Power by frequency: ``within`` slices, and across them by method (before any projection); empty where
+            slices are too few.
         scores: Against hidden slices, against the truth.
         truth: The acquired contrast on the grid of `made`, slices first, where it is known.
         lesion: What became of it; None where nobody outlined one.
@@ -124,7 +95,7 @@ class Findings:
     noise: Noise | None
     acquisition: Acquisition | None
     agreements: Mapping[str, Agreement]
-    edges: NewEdges
+    edges: NewEdges | None
     spectra: Mapping[str, Spectrum]
     scores: tuple[Scores, ...] = ()
     truth: Volume | None = None
@@ -155,6 +126,7 @@ def check(
     truth: Volume | None = None,
     lesion: Volume | None = None,
     hide: int | None = None,
+    brief: bool = False,
     progress: Progress | None = None,
 ) -> Findings:
     """Judge what a job made by all that was measured.
@@ -165,7 +137,8 @@ def check(
         unprojected: The same before it was projected onto the measured slices.
         truth: The contrast as it was acquired, on the grid of `made`.
         lesion: Outline, anything but 0, on the subject's grid.
-        hide: Keep each so-manieth measured slice, hide those between, and make them again; at least 2.
+        hide: Keep one of so many measured slices, hide those between, and make them again; at least 2.
+        brief: Leave out what takes longer: edges and power by frequency.
         progress: Told of each step.
 
     Raises:
@@ -175,24 +148,25 @@ def check(
     told = progress or (lambda what, done, total: None)
     told("checks", 0, 1)
     stack, subject = turned(made, job.subject.axis), job.subject
+    before = None if unprojected is None else turned(unprojected, subject.axis)
     known = job.contrast in subject.volumes
     reference = subject.volumes[job.contrast] if known else next(iter(subject.volumes.values()))
     organ = organ_mask(reference) if subject.mask is None else subject.mask
     notes: list[str] = []
     acquisition = _acquisition(job, notes) if known else None
     outlined, outline = _lesion(job, stack, organ, lesion) if lesion is not None else (None, None)
-    scores = [] if truth is None else [_against_truth(job, made, truth, organ)]
+    scores = [] if truth is None else [against_truth(job, made, truth, organ)]
     if hide is not None:
-        scores.append(_hidden(job, organ, hide))
+        scores.append(hidden_slices(job, organ, hide))
     found = Findings(
         job=job,
         made=stack,
         organ=organ,
         noise=_noise(reference, organ) if known else None,
         acquisition=acquisition,
-        agreements=_agreements(job, stack, unprojected, acquisition, organ) if acquisition else {},
-        edges=_edges(job, stack, organ),
-        spectra=_spectra(job, stack, organ) if known else {},
+        agreements=_agreements(job, stack, before, acquisition, organ) if acquisition else {},
+        edges=None if brief else _edges(job, stack, organ),
+        spectra=_spectra(job, stack if before is None else before, organ) if known and not brief else {},
         scores=tuple(scores),
         truth=None if truth is None else turned(on_grid(truth, made.grid, "the truth"), subject.axis),
         lesion=outlined,
@@ -228,20 +202,6 @@ def agreement(acquisition: Acquisition, made: Floats, measured: Floats, organ: M
     return Agreement(residual, rms, quality, tuple(by_slice))
 
 
-def baseline_of(job: Job) -> Method:
-    """Return the method without training that a job's is compared with; of another contrast it may be the same."""
-    if job.contrast in job.subject.volumes:
-        return Linear() if job.method.name == BASELINE else BSpline()
-    return HistogramMatched(examples=getattr(job.method, "examples", ()))
-
-
-def nearest_slices(job: Job, stack: NDArray[Any]) -> NDArray[Any]:
-    """Return for each made slice that of ``(source slice, ...)`` which is nearest."""
-    along = np.asarray(job.slices.positions_mm) / job.subject.grid.spacing[0]
-    nearest: NDArray[Any] = stack[np.clip(np.floor(along + 0.5).astype(int), 0, len(stack) - 1)]
-    return nearest
-
-
 def in_real_units(job: Job, method: BSpline | Nearest) -> Floats:
     """Return what interpolation makes of the contrast, where slices are made, in its real units."""
     volume = job.subject.volumes[job.contrast]
@@ -259,12 +219,12 @@ def _acquisition(job: Job, notes: list[str]) -> Acquisition | None:
 
 
 def _agreements(
-    job: Job, stack: Volume, unprojected: Volume | None, acquisition: Acquisition, organ: Mask
+    job: Job, stack: Volume, before: Volume | None, acquisition: Acquisition, organ: Mask
 ) -> dict[str, Agreement]:
     measured = np.asarray(job.subject.volumes[job.contrast].real(), dtype=np.float32)
     candidates: dict[str, Floats] = {"made": np.asarray(stack.real(), dtype=np.float32)}
-    if unprojected is not None:
-        candidates["unprojected"] = np.asarray(turned(unprojected, job.subject.axis).real(), dtype=np.float32)
+    if before is not None:
+        candidates["unprojected"] = np.asarray(before.real(), dtype=np.float32)
     for rival in (Nearest(), BSpline()):
         if rival.name != job.method.name:
             candidates[rival.name] = in_real_units(job, rival)
@@ -326,77 +286,3 @@ def _lesion(job: Job, stack: Volume, organ: Mask, lesion: Volume) -> tuple[Lesio
     thin = voxel * job.slices.spacing / subject.grid.spacing[0]
     made = standing(stack.real(), there, around, thin, like=tissue)
     return LesionCheck(inputs, made, job.contrast), there
-
-
-def _against_truth(job: Job, made: Volume, truth: Volume, organ: Mask) -> Scores:
-    rival = baseline_of(job)
-    windows = {
-        name: window_of(name, volume, window_rule(rival), job.subject.mask)
-        for name, volume in job.subject.volumes.items()
-    }
-    other = replace(job, method=rival, windows=windows, project=False).run().volume
-    units: Literal["target", "made"] = "target" if job.contrast in job.subject.volumes else "made"
-    mask = None
-    if job.subject.mask is not None:
-        there = nearest_slices(job, organ).astype(np.uint8)
-        mask = turned_back(turned(made, job.subject.axis).with_voxels(there), job.subject.axis)
-    judged = {rival.name: other, job.method.name: made}
-    found = {
-        name: score(judged[name], on_grid(truth, made.grid, "the truth"), mask=mask, units=units)
-        for name in dict.fromkeys((job.method.name, rival.name))
-    }
-    own, best = (min(found[name]["psnr"], BEST_PSNR) for name in (job.method.name, rival.name))
-    gained = own - best
-    said: Outcome = "level" if abs(gained) < LEVEL["psnr"] else "better" if gained > 0 else "worse"
-    return Scores("truth", found, rival.name, gained, None, said, slices=made.grid.shape[0])
-
-
-def _hidden(job: Job, organ: Mask, every: int) -> Scores:
-    """Hide measured slices, make them again by the method and by its baselines, and score these slices alone."""
-    volumes, contrast = job.subject.volumes, job.contrast
-    if contrast not in volumes:
-        raise UsageError(
-            f"no slice of {contrast} was measured that could be hidden",
-            remedy="hide slices where thinner ones are made of a contrast that was given",
-        )
-    if every < 2 or len(organ) < 2 * every:
-        raise UsageError(
-            f"of {len(organ)} slices each {every}th cannot be kept", remedy="keep each 2nd, of four slices or more"
-        )
-    sources = (contrast, *(name for name in volumes if name != contrast))
-    held = HeldOut(sources=sources, target=contrast, spacing=every, axis=0)
-    method = _of_thick_slices(job)
-    rivals = [name for name in baselines_of(held) if name != method.name]
-    found: dict[str, dict[str, float]] = {}
-    slices: dict[str, NDArray[np.float64]] = {}
-    candidates: list[str | Method] = [method, *rivals]
-    for one in candidates:
-        made, truth, units = made_again(volumes, held, one)
-        name = one if isinstance(one, str) else one.name
-        hidden = organ[: truth.grid.shape[0]].copy()
-        hidden[::every] = False
-        if not hidden.any():
-            raise InputError("no hidden slice shows the organ", remedy="give a mask that covers it")
-        found[name] = score(made.volume, truth, mask=truth.with_voxels(hidden.astype(np.uint8)), units=units)
-        slices[name] = _psnr_by_slice(made.volume, truth, hidden)
-    best = max(rivals, key=lambda name: float(slices[name].mean()))
-    gained = slices[method.name] - slices[best]
-    interval, mean = bootstrap(gained), float(gained.mean())
-    said = outcome(mean, interval, len(gained), visible=LEVEL["psnr"])
-    return Scores("hidden slices", found, best, mean, interval, said, every, len(gained))
-
-
-def _of_thick_slices(job: Job) -> Method:
-    """Return the method told how thick a slice is: where slices are left out, they no longer touch each other."""
-    method: Any = job.method
-    if getattr(method, "thickness", 0.0) is None:
-        method = replace(method, thickness=job.subject.grid.spacing[0])
-    told: Method = method
-    return told
-
-
-def _psnr_by_slice(made: Volume, truth: Volume, mask: Mask) -> NDArray[np.float64]:
-    peak = float(np.subtract(*np.percentile(truth.real()[mask], PERCENTILES[::-1])))
-    pairs = zip(made.real(), truth.real(), mask, strict=True)
-    found = [psnr(one, other, peak=peak, mask=inside) for one, other, inside in pairs if inside.any()]
-    return np.minimum(np.array(found, dtype=np.float64), BEST_PSNR)
