@@ -118,6 +118,11 @@ def turned_back(volume: Volume, axis: int) -> Volume:
     return volume.with_voxels(voxels, grid=_moved(volume.grid, 0, axis))
 
 
+def grid_turned_back(grid: Grid, axis: int) -> Grid:
+    """Return the grid of `turned_back`."""
+    return grid if axis == 0 else _moved(grid, 0, axis)
+
+
 def _moved(grid: Grid, start: int, end: int) -> Grid:
     order = [axis for axis in range(3) if axis != start]
     order.insert(end, start)
