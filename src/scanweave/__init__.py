@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .cine import Cine
     from .deformation.api import deform
     from .displacement import Displacement
+    from .fusion.api import fuse
     from .grid import Grid
     from .interpolation.api import interpolate
     from .io import read, read_displacement, write
@@ -31,6 +32,7 @@ __all__ = [
     "Volume",
     "__version__",
     "deform",
+    "fuse",
     "interpolate",
     "read",
     "read_displacement",
@@ -46,6 +48,7 @@ _HOMES = {
     "Grid": ".grid",
     "Volume": ".volume",
     "deform": ".deformation.api",
+    "fuse": ".fusion.api",
     "interpolate": ".interpolation.api",
     "read": ".io",
     "read_displacement": ".io",

@@ -19,6 +19,7 @@ COMMANDS = {
     "deform": "deformed copies of scans with their labels and fields, without folds; QC sheet",
     "apply-field": "deform a further image, or further labels, by a field that deform wrote",
     "synthesize": "another MR contrast, thinner slices, or both, in the subject's units and place",
+    "fuse": "the sharp frames that a slow x-ray camera missed, from those of a coarse but fast one beside it",
     "info": "say what is in a file: frames, times, regions, oddities",
     "prepare": "make a training set of DICOM, videos or folders of frames, split by patient; verify one",
     "train": "train a network on your own data, on one device or many machines; resumable",

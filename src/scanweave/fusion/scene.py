@@ -105,7 +105,7 @@ class Scene:
         rows, columns = (n * self._samples // self.step for n in self.filled)
         at = [first + side * (np.arange(n, dtype=np.float64) + 0.5) - 0.5 for first, n in ((x0, columns), (y0, rows))]
         centres = np.asarray(np.stack(np.meshgrid(*at), axis=-1).reshape(-1, 2), np.float64)
-        places = moved(np.linalg.inv(self.calibration.affine), centres)
+        places = moved(np.linalg.inv(np.asarray(self.calibration.matrix)), centres)
         size = np.array(self.coarse.shape[::-1], dtype=np.float64)
         return torch.from_numpy(((2 * places + 1) / size - 1).reshape(1, rows, columns, 2))
 
