@@ -7,7 +7,8 @@
     OUT/NAME_T2.nii.gz ...             several
     OUT/sub-01/anat/sub-01_desc-synthesized_T2w.nii.gz ...    of a BIDS dataset: BIDS derivatives
 
-Beside each lie ``..._uncertainty.nii.gz``, where the method can tell, and the side-car. DICOM is a series, a folder.
+Beside each lie ``..._uncertainty.nii.gz``, where the method can tell, the side-car, and on request the trust page.
+DICOM is a series, a folder.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from .many import FINISHED, each_on_its_own
 from .synthesis_bids import check_dataset, describe_dataset, write_bids_sidecar
 from .synthesis_contrasts import canonical, contrast_of_file
 from .synthesis_subjects import UNTOLD, SubjectFiles, stated_thickness, subjects_of
+from .synthesis_trust import Judge, TrustOptions, for_sidecar, page_of
 
 _DESCRIPTION = 79  # bytes that NIfTI has for it, and its end
 NOTICE = "All slices are synthetic: none was acquired. For research use only; not for diagnosis."
@@ -59,6 +61,7 @@ class SynthesisOptions:
         thickness: Of a slice, mm.
         register: Bring the other volumes onto the grid of the first.
         format: What results are written as.
+        project: Move what is made to the nearest volume that gives the measured slices exactly.
     """
 
     to: str | None = None
@@ -72,6 +75,7 @@ class SynthesisOptions:
     thickness: float | None = None
     register: bool = False
     format: Literal["nifti", "dicom"] = "nifti"
+    project: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class SynthesisOutcome:
     source: str
     output: Path | None = None
     made: Synthesized | None = None
+    trust: dict[str, Any] = field(default_factory=dict)
     outputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = field(default=())
     error: ScanweaveError | None = None
@@ -91,6 +96,7 @@ def synthesize_files(
     output: Path,
     options: SynthesisOptions,
     *,
+    trust: TrustOptions | None = None,
     reading: ReadOptions | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -102,6 +108,7 @@ def synthesize_files(
         subjects: Their files (`subjects_of`).
         output: A file, or a folder.
         options: What is made, and how.
+        trust: How it is judged; by default it is compared with the measured slices alone.
         reading: How volumes are read.
         overwrite: Replace results that exist.
         resume: Leave finished results of the same plan as they are.
@@ -110,7 +117,9 @@ def synthesize_files(
     Raises:
         ScanweaveError: Whatever is wrong with input, options or output, of one person.
     """
-    reading = reading or ReadOptions()
+    reading, trust = reading or ReadOptions(), trust or TrustOptions()
+    if trust.files and len(subjects) > 1:
+        raise UsageError(f"one truth or lesion for {len(subjects)} people", remedy="give those of one person")
     targets = _targets(subjects, output, options)
     bids = any(subject.bids for subject in subjects)
     if bids:
@@ -121,6 +130,7 @@ def synthesize_files(
             subjects[number],
             targets[number],
             options,
+            trust=trust,
             reading=reading,
             overwrite=overwrite,
             resume=resume,
@@ -142,6 +152,7 @@ def synthesize_subject(
     target: Path,
     options: SynthesisOptions,
     *,
+    trust: TrustOptions,
     reading: ReadOptions,
     overwrite: bool = False,
     resume: bool = False,
@@ -158,9 +169,12 @@ def synthesize_subject(
     mask = options.mask or subject.mask
     others = [*([mask] if mask else []), *options.examples]
     spread = target.with_name(f"{stem(target)}_uncertainty.nii.gz")
-    for path in (target, spread, sidecar_path(target)):
-        check_output(path, [*sources, *others], overwrite=overwrite or resume)
+    outputs = [target, spread, sidecar_path(target), *([page_of(target)] if trust.report else [])]
+    inputs = [*sources, *others, *trust.files]
+    for path in outputs:
+        check_output(path, inputs, overwrite=overwrite or resume)
     job = _job(subject, target, options, reading)
+    judge = Judge.of(job, trust, target, reading)
     plan = Plan(
         verb="synthesize",
         inputs=tuple(fingerprint(path) for path in [*sources, *others]),
@@ -169,12 +183,13 @@ def synthesize_subject(
         seed=job.method.describe().get("seed"),
     )
     source = subject.name or str(sources[0])
-    if resume and target.exists() and _states(target, plan):
-        there = tuple(path for path in (target, spread, sidecar_path(target)) if path.exists())
+    if resume and target.exists() and _states(target, plan) and (judge.page is None or judge.page.exists()):
+        there = tuple(path for path in outputs if path.exists())
         return SynthesisOutcome(source, target, outputs=there, notes=(FINISHED,))
-    for path in (target, spread, sidecar_path(target)):
-        check_output(path, [*sources, *others], overwrite=overwrite)
+    for path in outputs:
+        check_output(path, inputs, overwrite=overwrite)
     made = job.run(progress)
+    findings = judge.findings(made, progress)
     notes = [*subject.notes, *(note for volume in job.subject.volumes.values() for note in volume.source.notes)]
     written = [target]
     if made.uncertainty is not None:
@@ -187,11 +202,11 @@ def synthesize_subject(
     volume = _labelled(made.volume, target, f"Synthetic {made.contrast}, {made.method['name']}, scanweave")
     notes += io.write(volume, target, derivation=made.derivation, overwrite=overwrite)
     notes = list(dict.fromkeys([*notes, *made.notes]))
-    _write_sidecar(target, plan, made, notes)
-    written.append(sidecar_path(target))
+    _write_sidecar(target, plan, made, notes, for_sidecar(findings))
+    written += [sidecar_path(target), *judge.write(findings, target, plan)]
     if subject.bids:
         written.append(write_bids_sidecar(target, made, sources, plan.inputs))
-    return SynthesisOutcome(source, target, made, tuple(written), tuple(notes))
+    return SynthesisOutcome(source, target, made, for_sidecar(findings), tuple(written), tuple(notes))
 
 
 def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading: ReadOptions) -> Job:
@@ -208,6 +223,11 @@ def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading
     like = volumes.get(contrast) or next(iter(volumes.values()))
     if volume_kind(target) == "dicom":
         require_source(like)
+        if options.project:
+            raise UsageError(
+                "DICOM slices hold whole numbers, which cannot give the measured slices exactly",
+                remedy="write NIfTI, or leave out --project",
+            )
         if volume_suffix(target) and not is_one_file(like):
             raise UsageError(f"{target.name}: a DICOM series is as many files as slices", remedy="name a folder")
     mask = options.mask or subject.mask
@@ -226,6 +246,7 @@ def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading
         mask=None if mask is None else read_label((mask,), reading),
         thickness=stated if options.thickness is None else options.thickness,
         register=options.register,
+        project=options.project,
     )
 
 
@@ -272,7 +293,7 @@ def _states(target: Path, plan: Plan) -> bool:
     return told.plan.digest() == plan.digest()
 
 
-def _write_sidecar(target: Path, plan: Plan, made: Synthesized, notes: Sequence[str]) -> None:
+def _write_sidecar(target: Path, plan: Plan, made: Synthesized, notes: Sequence[str], trust: dict[str, Any]) -> None:
     entries = tuple(
         SliceEntry(
             index=k,
@@ -289,6 +310,7 @@ def _write_sidecar(target: Path, plan: Plan, made: Synthesized, notes: Sequence[
         slices=entries,
         intensity={name: plain(window) for name, window in made.windows.items()},
         notes=tuple(notes),
+        trust=trust,
         notice=NOTICE,
     )
     with atomic_output(sidecar_path(target)) as place:
@@ -316,4 +338,5 @@ def summary(outcome: SynthesisOutcome) -> dict[str, Any]:
         "spacing": list(made.volume.spacing),
         "axis": made.axis,
         "extrapolated": list(made.extrapolated),
+        "trust": outcome.trust,
     }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..plan import Plan
 from ..synthesis.api import Job, Progress, Synthesized
 from ..synthesis.checks import Findings, check
@@ -75,7 +76,7 @@ class Judge:
             reading: How volumes are read.
 
         Raises:
-            InputError: A file cannot be read, or its grid is another.
+            InputError: A file cannot be read, its grid is another, or there is no lesion in it.
             UsageError: Slices cannot be hidden.
         """
         axis = job.subject.axis
@@ -85,6 +86,8 @@ class Judge:
             on_grid(truth, grid_turned_back(job.slices.grid(job.subject.grid), axis), "the truth")
         if lesion is not None:
             on_grid(lesion, grid_turned_back(job.subject.grid, axis), "the lesion")
+            if not lesion.voxels.any():
+                raise InputError("outlines no lesion: it is 0 everywhere", path=options.lesion)
         if options.hide is not None:
             require_hidable(job, options.hide)
         return cls(job, options, page_of(target) if options.report else None, truth, lesion)
@@ -93,7 +96,7 @@ class Judge:
         """Judge what was made.
 
         Raises:
-            InputError: The lesion is empty, or volumes that cannot be scored.
+            InputError: The lesion has no surroundings, or volumes cannot be scored.
         """
         return check(
             self.job,

@@ -13,6 +13,7 @@ import tyro
 from ..batch.inputs import ReadOptions
 from ..batch.synthesis import SynthesisOptions, SynthesisOutcome, summary, synthesize_files
 from ..batch.synthesis_subjects import subjects_of
+from ..batch.synthesis_trust import TrustOptions
 from .common import Inputs, Meter, Output, given, parse, print_json
 
 
@@ -61,6 +62,24 @@ class Options:
             *((name, getattr(self, name)) for name in names),
             *((name, getattr(self, name) or None) for name in flags),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checks:
+    """How what was made is judged; without any it is compared with the measured slices alone."""
+
+    report: bool = False
+    """Write an HTML trust report beside the output: OUTPUT.report.html."""
+
+    hide: int | None = None
+    """Keep one of so many measured slices, hide those between and make them again: the error of thinner slices. Takes
+    the time of another run."""
+
+    truth: Path | None = None
+    """What is made, as it was acquired, on the grid of the result."""
+
+    lesion: Path | None = None
+    """Outline of a lesion, on the grid of the volumes: is it still there?"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +141,14 @@ class Synthesize:
     register: bool = False
     """Bring the other volumes onto the grid of the first by a rotation and a shift."""
 
+    project: bool = False
+    """Thinner slices: move what is made to the nearest volume that gives the measured slices exactly."""
+
     format: Literal["nifti", "dicom"] = "nifti"
     """NIfTI; or, of DICOM sources, a derived DICOM series, which is a folder."""
 
     options: Options = Options()
+    checks: Checks = Checks()
     reading: Source = Source()
 
     overwrite: bool = False
@@ -154,6 +177,7 @@ def main(args: Sequence[str]) -> int:
             subjects,
             command.output,
             _options(command),
+            trust=_trust(command.checks),
             reading=reading,
             overwrite=command.overwrite,
             resume=command.resume,
@@ -182,7 +206,12 @@ def _options(command: Synthesize) -> SynthesisOptions:
         thickness=command.thickness,
         register=command.register,
         format=command.format,
+        project=command.project,
     )
+
+
+def _trust(checks: Checks) -> TrustOptions:
+    return TrustOptions(report=checks.report, truth=checks.truth, lesion=checks.lesion, hide=checks.hide)
 
 
 def _print(outcome: SynthesisOutcome) -> None:
@@ -196,5 +225,7 @@ def _print(outcome: SynthesisOutcome) -> None:
         shape, steps = " x ".join(map(str, told["shape"])), " x ".join(f"{step:.4g}" for step in told["spacing"])
         print(f"{told['contrast']} from {', '.join(told['sources'])} by {told['method']}: {shape} voxels of {steps} mm")
         print("  all slices are synthetic; research use only")
+        for line in outcome.trust.get("verdict", ()):
+            print(f"  {line}")
     for path in told["outputs"]:
         print(f"  {path}")
