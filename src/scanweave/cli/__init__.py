@@ -20,6 +20,7 @@ COMMANDS = {
     "apply-field": "deform a further image, or further labels, by a field that deform wrote",
     "synthesize": "another MR contrast, thinner slices, or both, in the subject's units and place",
     "fuse": "the sharp frames that a slow x-ray camera missed, from those of a coarse but fast one beside it",
+    "calibrate": "where a fast and a sharp camera's pixels and clocks agree: by a grid, or by the scene itself",
     "info": "say what is in a file: frames, times, regions, oddities",
     "prepare": "make a training set of DICOM, videos or folders of frames, split by patient; verify one",
     "train": "train a network on your own data, on one device or many machines; resumable",

@@ -19,10 +19,11 @@ from ..errors import InputError, UnsupportedError
 from ..io.files import atomic_output
 from .clocks import Clocks
 from .published_registration import Box, largest_rectangle
-from .rigid import Array, Similarity, left_out_errors, moved, residuals, standard_errors
+from .rigid import Array, Similarity, inverse, left_out_errors, moved, pixels, residuals, standard_errors
 
 VERSION = 1
 Shape = tuple[int, int]
+Row = tuple[float, float, float]
 
 
 class _Model(BaseModel):
@@ -63,7 +64,7 @@ class Calibration(_Model):
     method: str = Field(description="grid, scene, published-grid, published-files or stated")
     coarse_shape: Shape = Field(description="Rows and columns of a coarse frame")
     sharp_shape: Shape = Field(description="Rows and columns of a sharp frame")
-    matrix: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]] = Field(
+    matrix: tuple[Row, Row, Row] = Field(
         description="From (x, y, 1) of a coarse frame to that of a sharp one, pixels as recorded"
     )
     residuals: Residuals | None = None
@@ -113,11 +114,9 @@ class Calibration(_Model):
 
     def seen(self) -> NDArray[np.bool_]:
         """Return where in a sharp frame, as recorded, the coarse camera sees the scene with full weight."""
-        rows, columns = self.sharp_shape
-        places = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float64)
-        at = moved(np.linalg.inv(self.affine), places)
+        at = moved(inverse(self.affine), pixels(self.sharp_shape))
         far = np.array(self.coarse_shape[::-1]) - 1
-        return np.asarray(((at >= -1e-6) & (at <= far + 1e-6)).all(axis=1)).reshape(rows, columns)
+        return np.asarray(((at >= -1e-6) & (at <= far + 1e-6)).all(axis=1)).reshape(self.sharp_shape)
 
     def common(self, *, multiple: int = 1) -> Box:
         """Return the largest rectangle of a sharp frame that both cameras see; sides are multiples of `multiple`.
@@ -182,9 +181,10 @@ def flip_of(shape: Shape) -> Array:
     return np.array([[-1.0, 0.0, shape[1] - 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def as_rows(matrix: Array) -> tuple[tuple[float, float, float], ...]:
+def as_rows(matrix: Array) -> tuple[Row, Row, Row]:
     """Return a ``(3, 3)`` matrix as JSON has it."""
-    return tuple((float(a), float(b), float(c)) for a, b, c in matrix)
+    first, second, third = ((float(a), float(b), float(c)) for a, b, c in matrix)
+    return first, second, third
 
 
 def as_pairs(points: Array) -> tuple[tuple[float, float], ...]:

@@ -77,8 +77,8 @@ def from_stamps(fast: CameraRecord, sharp: CameraRecord, *, offset: float = 0.0)
         sharp: The sharp one.
         offset: Seconds by which the sharp camera's zero is later than the fast one's: the trigger's delay.
     """
-    exposures = [(record.exposure_ns or 0.0) * 1e-9 for record in (fast, sharp)]
-    return Clocks(1.0, -offset, *exposures, origin="stamps")
+    of_fast, of_sharp = ((record.exposure_ns or 0.0) * 1e-9 for record in (fast, sharp))
+    return Clocks(1.0, -offset, of_fast, of_sharp, origin="stamps")
 
 
 def from_marks(fast_times: ArrayLike, sharp_times: ArrayLike) -> Clocks:

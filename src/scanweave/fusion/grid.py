@@ -20,7 +20,7 @@ from scipy import ndimage
 from ..errors import InputError
 from .calibration import Calibration, Shape, of_points
 from .lattice import Lattice, Place, find_lattice
-from .rigid import Array, Similarity, fit_robust, fit_similarity, moved
+from .rigid import Array, Similarity, fit_robust, fit_similarity, inverse, moved
 
 _LEAST = 6  # pairs of squares
 _OVERLAP = 0.3  # of the smaller view, which a displacement must leave in common
@@ -159,10 +159,10 @@ def _judged(
         fitted = fit_similarity(pairs[:, 0], pairs[:, 1])
     except ValueError:  # all squares in one row
         return None
-    matrix = resized(1 / sharp[1]) @ fitted.matrix @ np.linalg.inv(resized(1 / coarse[1]))
+    matrix = resized(1 / sharp[1]) @ fitted.matrix @ inverse(resized(1 / coarse[1]))
     size = sharp[0].shape[::-1]
-    laid = cv2.warpAffine(coarse[0], matrix[:2], size, flags=cv2.INTER_LINEAR)
-    seen = cv2.warpAffine(np.ones_like(coarse[0]), matrix[:2], size, flags=cv2.INTER_LINEAR) > 0.999
+    laid = np.asarray(cv2.warpAffine(coarse[0], matrix[:2], size, flags=cv2.INTER_LINEAR), np.float32)
+    seen = np.asarray(cv2.warpAffine(np.ones_like(coarse[0]), matrix[:2], size, flags=cv2.INTER_LINEAR)) > 0.999
     covered = coarse[0].size * abs(float(np.linalg.det(matrix[:2, :2])))
     if seen.sum() < _OVERLAP * min(covered, sharp[0].size):
         return None
@@ -195,7 +195,7 @@ def _small(image: Array) -> tuple[NDArray[np.float32], float]:
     factor = max(min(image.shape) / _SIDE, 1.0)
     smooth = ndimage.gaussian_filter(image, factor / 2) if factor > 1 else image
     rows, columns = (int(n / factor) for n in image.shape)
-    back = np.linalg.inv(resized(1 / factor))
+    back = inverse(resized(1 / factor))
     small = cv2.warpAffine(
         smooth.astype(np.float32), back[:2], (columns, rows),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,

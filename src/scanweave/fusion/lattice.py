@@ -87,8 +87,9 @@ def _enlarged(image: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
 
 def _surroundings(image: NDArray[np.float64], width: float) -> NDArray[np.float64]:
     """Return the image blurred to `width`: three means in a row are nearly a Gaussian, at a cost that does not grow."""
+    side = 2 * int(width) + 1
     for _ in range(3):
-        image = cv2.blur(image, (2 * int(width) + 1,) * 2, borderType=cv2.BORDER_REFLECT_101)
+        image = np.asarray(cv2.blur(image, (side, side), borderType=cv2.BORDER_REFLECT_101), dtype=np.float64)
     return image
 
 

@@ -134,7 +134,7 @@ def enlarged(coarse: NDArray[np.uint16]) -> NDArray[np.uint16]:
 def foreground(image: NDArray[np.uint16]) -> NDArray[np.bool_]:
     """Return where the grid lies (step 2)."""
     level, found = _otsu(cv2.blur(_top_hat(image), (3, 3)), 65535)
-    inner = clear_border(found >= level).astype(np.uint8)
+    inner = _inner(found >= level).astype(np.uint8)
     closed = cv2.morphologyEx(inner, cv2.MORPH_CLOSE, _ellipse(_BALL)) > 0
     labels, count = ndimage.label(closed)
     if not count:
@@ -148,7 +148,7 @@ def segmented(sharp: NDArray[np.uint16], coarse: NDArray[np.uint16]) -> tuple[ND
     """Return the squares of both images, by the sharp image's threshold (steps 3 and 4)."""
     sharp_even, coarse_even = (_evened(image, foreground(image)) for image in (sharp, coarse))
     level, _ = _otsu(sharp_even, 255)
-    return clear_border(sharp_even > level), clear_border(coarse_even >= level)
+    return _inner(sharp_even > level), _inner(coarse_even >= level)
 
 
 def lattices(sharp: NDArray[np.bool_], coarse: NDArray[np.bool_]) -> tuple[Squares, Squares]:
@@ -185,6 +185,11 @@ def _ellipse(size: int) -> NDArray[np.uint8]:
 
 def _top_hat(image: NDArray[np.uint16] | NDArray[np.uint8]) -> NDArray[np.uint16] | NDArray[np.uint8]:
     return cv2.morphologyEx(image, cv2.MORPH_TOPHAT, _ellipse(2 * _BALL + 1))  # type: ignore[return-value]
+
+
+def _inner(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the mask without pieces that touch its border."""
+    return np.asarray(clear_border(mask), dtype=np.bool_)  # type: ignore[no-untyped-call]
 
 
 def _otsu(image: object, top: int) -> tuple[float, NDArray[np.uint16]]:

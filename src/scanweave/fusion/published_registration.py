@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .published_grid import FACTOR
-from .rigid import Array, Similarity, moved, published_similarity, rotation
+from .rigid import Array, Similarity, inverse, moved, pixels, published_similarity, rotation
 
 Box = tuple[int, int, int, int]
 """First column, first row, one past the last column, one past the last row."""
@@ -91,9 +91,8 @@ def of_flow(flow: NDArray[np.float32], *, sharp_shape: tuple[int, int], corner: 
         sharp_shape: Rows and columns of a sharp frame.
         corner: Column and row of the window's first pixel.
     """
-    rows, columns = flow.shape[1:]
-    target = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2) + np.array(corner)
-    fitted = published_similarity(target - flow.reshape(2, -1).T.astype(np.float64), target.astype(np.float64))
+    target = pixels((flow.shape[1], flow.shape[2])) + np.array(corner)
+    fitted = published_similarity(target - flow.reshape(2, -1).T.astype(np.float64), target)
     # the published scaling keeps the frame's centre where it is
     centre = np.array([sharp_shape[1] / 2, sharp_shape[0] / 2])
     x, y = (fitted.x, fitted.y) - rotation(fitted.angle) @ (centre - _scales(fitted) * centre)
@@ -118,10 +117,8 @@ def _padded(image: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.fl
 
 def _warped(image: NDArray[np.float32], calibration: Similarity) -> NDArray[np.float32]:
     """Return ``out(p) = in(M^-1 p)``, bilinear, 0 outside; M is the rigid part."""
-    back = np.linalg.inv(Similarity(1.0, 1.0, calibration.angle, calibration.x, calibration.y).matrix)
-    rows, columns = image.shape
-    places = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1).reshape(-1, 2).astype(np.float64)
-    at = moved(back, places).astype(np.float32).reshape(rows, columns, 2)
+    back = inverse(Similarity(1.0, 1.0, calibration.angle, calibration.x, calibration.y).matrix)
+    at = moved(back, pixels((image.shape[0], image.shape[1]))).astype(np.float32).reshape(*image.shape, 2)
     return np.asarray(
         cv2.remap(image, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0),
         np.float32,

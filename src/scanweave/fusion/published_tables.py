@@ -7,7 +7,7 @@ and drop nearly all pairs of cameras whose rates are no whole multiples of each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -124,13 +124,13 @@ def frame_indices(centre: int, total: int, *, frames: int, padding: Padding) -> 
         ValueError: An unknown padding.
     """
     half, last = frames // 2, total - 1
-    below = {
+    below: dict[str, Callable[[int], int]] = {
         "replicate": lambda _: 0,
         "reflection": lambda i: -i,
         "reflection_circle": lambda i: centre + half - i,
         "circle": lambda i: frames + i,
     }
-    above = {
+    above: dict[str, Callable[[int], int]] = {
         "replicate": lambda _: last,
         "reflection": lambda i: 2 * last - i,
         "reflection_circle": lambda i: centre - half - (i - last),

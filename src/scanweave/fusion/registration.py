@@ -17,7 +17,7 @@ from scipy import ndimage
 from ..errors import InputError
 from .calibration import Calibration, of_points
 from .grid import correlation, refuse_swapped, resized
-from .rigid import Array, Fit, fit_isotropic, fit_robust, fit_similarity, moved, rotation, standard_errors
+from .rigid import Array, Fit, fit_isotropic, fit_robust, fit_similarity, inverse, moved, rotation, standard_errors
 
 Picture = NDArray[np.float32]
 
@@ -112,7 +112,7 @@ def _starts(coarse: Picture, sharp: Picture, likely: float) -> list[Array]:
         move = np.eye(3)
         move[:2, 2] = x - side * (x > side // 2), y - side * (y > side // 2)
         score = float(surface.max()) / max(float(np.linalg.norm(turned)), 1e-12)
-        trials.append((score, of_sharp @ turn @ move @ np.linalg.inv(of_coarse)))
+        trials.append((score, of_sharp @ turn @ move @ inverse(of_coarse)))
     trials.sort(key=lambda trial: -trial[0])
     return [matrix for _, matrix in trials[:_REFINED]]
 
@@ -153,13 +153,13 @@ def _agreement(matrix: Array, coarse: Picture, sharp: Picture) -> float:
 
 
 def _blockwise(matrix: Array, coarse: Picture, sharp: Picture) -> tuple[Array, Array, Array]:
-    """Return centres of blocks of the coarse frame, how far they should move, ``(n, 2)``, and the doubt of it, ``(n,)``.
+    """Return centres of blocks of the coarse frame, how far they should move, ``(n, 2)``, and the doubt, ``(n,)``.
 
     In each block gain, offset and shift are found together: ``coarse = a + g w + g (dx w_x + dy w_y)``, with the sharp
     view laid over it as w. Blocks with less texture than noise are left out.
     """
     laid, seen = _laid(matrix, coarse.shape, sharp)
-    dy, dx = np.gradient(laid)
+    dy, dx = (np.asarray(np.gradient(laid, axis=axis), np.float32) for axis in (0, 1))
     side = max(min(coarse.shape) // _BLOCKS, _SMALLEST)
     centres, shifts, doubts = [], [], []
     for top, left in product(*(range(0, n - side + 1, side // 2) for n in coarse.shape)):
@@ -171,8 +171,10 @@ def _blockwise(matrix: Array, coarse: Picture, sharp: Picture) -> tuple[Array, A
         solved, *_ = np.linalg.lstsq(table / scale, coarse[block].ravel(), rcond=None)
         solved = solved / scale
         left_over = coarse[block].ravel() - table @ solved
-        spread = np.linalg.pinv(table.T @ table) * float(left_over.var()) / max(solved[1] ** 2, 1e-12)
-        shift, doubt = solved[2:] / solved[1] if solved[1] > 0 else np.full(2, np.inf), np.sqrt(np.diag(spread)[2:])
+        noise = float(left_over.var()) / max(float(solved[1]) ** 2, 1e-12)
+        spread = np.asarray(np.linalg.pinv(table.T @ table)) * noise
+        shift = solved[2:] / solved[1] if solved[1] > 0 else np.full(2, np.inf)
+        doubt = np.sqrt(spread.diagonal()[2:])
         if np.abs(shift).max() < side / 4 and doubt.max() < _DOUBT:
             centres.append((left + (side - 1) / 2, top + (side - 1) / 2))
             shifts.append(shift)
@@ -194,7 +196,7 @@ def _at(image: Picture, matrix: Array, size: tuple[int, int], *, border: int = c
 
 
 def _band(image: Picture) -> Picture:
-    """Return the image without slow shades and with like contrast everywhere, so that no one edge outweighs the rest."""
+    """Return the image without slow shades, of like contrast everywhere, so that no edge outweighs the rest."""
     width = min(image.shape) / 8
     detail = image - ndimage.gaussian_filter(image, width)
     power = ndimage.gaussian_filter(detail**2, width)

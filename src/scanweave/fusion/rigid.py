@@ -69,6 +69,18 @@ def rotation(angle: float) -> Array:
     return np.array([[cos, -sin], [sin, cos]])
 
 
+def pixels(shape: tuple[int, int]) -> Array:
+    """Return the places ``(rows * columns, 2)`` of an image's pixels, row by row."""
+    rows, columns = shape
+    grid = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+    return np.asarray(grid.reshape(-1, 2), dtype=np.float64)
+
+
+def inverse(matrix: Array) -> Array:
+    """Return the map back."""
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
 def moved(matrix: Array, points: Array) -> Array:
     """Return points ``(n, 2)`` where `matrix` puts them."""
     return np.asarray(points @ matrix[:2, :2].T + matrix[:2, 2])

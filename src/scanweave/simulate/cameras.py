@@ -79,14 +79,14 @@ def simulate_pair(
         ValueError: No such cameras, or noise without a generator.
     """
     scene = np.asarray(frames, dtype=np.float32)
-    scales = (float(scale), float(scale)) if np.isscalar(scale) else tuple(map(float, scale))  # type: ignore[arg-type]
+    scales = (float(scale[0]), float(scale[1])) if isinstance(scale, tuple) else (float(scale), float(scale))
     _check(scene, ratio, scales, exposure, first)
     if generator is None and (noise > 0 or photons is not None):
         raise ValueError("noise needs a generator")
     at = np.arange(len(scene), dtype=np.float64) if times is None else np.asarray(times, dtype=np.float64)
     chosen = np.rint(np.arange(first, len(scene) - exposure + 1, ratio)).astype(np.int64)
     chosen = chosen[chosen + exposure <= len(scene)]
-    matrix = _matrix(scene.shape[1:], scales, offset, angle)  # type: ignore[arg-type]
+    matrix = _matrix((scene.shape[1], scene.shape[2]), scales, offset, angle)
     coarse = np.stack([_seen(frame, matrix, scales, blur) for frame in scene])
     coarse = _noisy(coarse, noise, photons, float(scene.max()), generator) * np.float32(gain)
     sharp = np.stack([scene[i : i + exposure].mean(axis=0) for i in chosen])
@@ -99,7 +99,7 @@ def simulate_pair(
 def _check(scene: Frames, ratio: float, scales: tuple[float, ...], exposure: int, first: int) -> None:
     if scene.ndim != 3:
         raise ValueError(f"frames of shape {scene.shape}, (n, H, W) expected")
-    if len(scales) != 2 or min(scales) < 1 or ratio < 1:
+    if min(scales) < 1 or ratio < 1:
         raise ValueError(
             f"a fast camera with scale {scales} and ratio {ratio:g} would be the sharper or the slower one"
         )

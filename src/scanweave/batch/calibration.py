@@ -1,0 +1,200 @@
+"""Calibration of two cameras from files: the frames of both in, one JSON file and a picture out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, ScanweaveError, UsageError
+from ..fusion.calibration import Calibration, Shape, write_calibration
+from ..fusion.clocks import Clocks, check_times, enclosing, from_images, from_stamps, nearest
+from ..fusion.frames import Field
+from ..fusion.grid import calibrate_by_grid
+from ..fusion.picture import write_picture
+from ..fusion.published_files import read_published
+from ..fusion.reading import CameraRun, experiment, read_camera
+from ..fusion.registration import calibrate_by_scene
+from ..fusion.views import View, mean_view, signals
+from ..io.files import check_output
+from ..plan import fingerprint
+
+Target = Literal["auto", "grid", "scene"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions:
+    """How two cameras are calibrated.
+
+    Attributes:
+        target: What both see: a ``grid`` of squares, a textured ``scene``; ``auto`` tries the grid first.
+        mirrored: One camera sees the scene mirrored, left to right.
+        turned: Quarter turns of one camera against the other are tried too; of a grid only.
+        ratio: Sharp pixels in the side of a coarse one, roughly; of a scene only.
+        clocks: ``stamps``: each run's own time stamps, when it is fused; ``images``: what moves in these frames.
+        clock_offset: Seconds that the sharp clock shows when the fast one shows 0, if it is known.
+        published: Folder of the published program's three ``.npy`` files, to convert instead of calibrating.
+        published_tag: What their names have in common, where the folder holds several.
+    """
+
+    target: Target = "auto"
+    mirrored: bool = False
+    turned: bool = False
+    ratio: float | None = None
+    clocks: Literal["stamps", "images"] = "stamps"
+    clock_offset: float | None = None
+    published: Path | None = None
+    published_tag: str | None = None
+
+
+@dataclass(frozen=True)
+class CaseCheck:
+    """Whether a case can use a calibration.
+
+    Attributes:
+        name: Of its folder.
+        enclosed: Fast frames that lie between two sharp ones.
+        frames: Fast and sharp frames.
+        problem: Why it cannot, on one line; empty if it can.
+    """
+
+    name: str
+    enclosed: int = 0
+    frames: tuple[int, int] = (0, 0)
+    problem: str = ""
+
+
+def calibrate_files(
+    fast: CameraRun, sharp: CameraRun, output: Path, options: CalibrateOptions, *, overwrite: bool = False
+) -> Calibration:
+    """Calibrate two cameras; write the calibration to `output`, and a picture of how it fits to ``output.png``.
+
+    Raises:
+        InputError: The views do not overlap in space or time, roles are swapped, or frames are dead or saturated.
+        OutputError: A file exists already, or cannot be written.
+    """
+    picture = picture_path(output)
+    sources = list(dict.fromkeys(path for run in (fast, sharp) for path in (run.cine.source.path, *run.files) if path))
+    for path in (output, picture):
+        check_output(path, sources, overwrite=overwrite)
+    _refuse_contradictions(options)
+    clocks = None if options.clock_offset is None else Clocks(offset=options.clock_offset)
+    views = simultaneous(fast, sharp, clocks)
+    found = _spatial(*views, options)
+    if options.clocks == "images":
+        clocks = _clocks_of_images(fast, sharp, found)
+        views = simultaneous(fast, sharp, clocks)
+        found = _spatial(*views, options)
+    notes = (*found.notes, *(note for view in views for note in view.notes))
+    hashed = tuple(f"{path.name} {fingerprint(path).sha256}" for path in sources)
+    found = found.model_copy(update={"clocks": clocks, "notes": notes, "sources": (*found.sources, *hashed)})
+    found.common()  # refuses views without overlap
+    write_picture(found, views[0].mean, views[1].mean, picture)
+    write_calibration(found, output)
+    return found
+
+
+def picture_path(output: Path) -> Path:
+    """Return where the picture of a calibration lies."""
+    return output.with_name(output.name + ".png")
+
+
+def simultaneous(fast: CameraRun, sharp: CameraRun, clocks: Clocks | None = None) -> tuple[View, View]:
+    """Return the mean of both cameras' frames that show the same moments; of all where times are not known.
+
+    Raises:
+        InputError: No moment is common to both, or frames are dead or saturated.
+    """
+    if not (fast.timed and sharp.timed and len(sharp.cine) > 1):
+        return _view(fast, "fast"), _view(sharp, "sharp")
+    if clocks is None and fast.record is not None and sharp.record is not None:
+        clocks = from_stamps(fast.record, sharp.record)
+    fast_times, sharp_times = fast.cine.times, sharp.cine.times
+    moments = (clocks or Clocks()).on_sharp(fast_times)
+    check_times(fast_times, sharp_times, clocks or Clocks())
+    chosen = np.arange(len(sharp.cine)) if sharp.record is None else sharp.record.marked
+    partner = nearest(moments, sharp_times[chosen], within=float(np.median(np.diff(moments))))
+    return _view(fast, "fast", partner[partner >= 0]), _view(sharp, "sharp", chosen[partner >= 0])
+
+
+def check_cases(calibration: Calibration, folder: Path) -> list[CaseCheck]:
+    """Say of every case in a folder of experiments whether it can use one calibration; nothing is written."""
+    cases = sorted(path for path in folder.iterdir() if path.is_dir() and experiment(path)) if folder.is_dir() else []
+    if not cases:
+        raise InputError("holds no experiment of the published layout", path=folder, remedy="give a folder of cases")
+    return [_checked(calibration, case) for case in cases]
+
+
+def _checked(calibration: Calibration, folder: Path) -> CaseCheck:
+    try:
+        fast, sharp = read_camera(folder, "fast"), read_camera(folder, "sharp")
+        calibration.check(_shape(fast), _shape(sharp))
+        if fast.record is None or sharp.record is None:
+            raise InputError("has no metadata of both cameras, so that times are not known", path=folder)
+        clocks = calibration.clocks or from_stamps(fast.record, sharp.record)
+        sharp_times = sharp.cine.times[sharp.record.marked]
+        check_times(fast.cine.times, sharp_times, clocks)
+        before, after = enclosing(sharp_times, clocks.on_sharp(fast.cine.times))
+    except ScanweaveError as error:
+        return CaseCheck(folder.name, problem=str(error))
+    return CaseCheck(folder.name, int(np.sum((before >= 0) & (after >= 0))), (len(fast.cine), len(sharp.cine)))
+
+
+def _refuse_contradictions(options: CalibrateOptions) -> None:
+    if options.clocks == "images" and options.clock_offset is not None:
+        raise UsageError("a stated offset of the clocks and clocks from images contradict each other")
+    if options.published is not None and (options.ratio is not None or options.turned):
+        raise UsageError("a published calibration is converted as it is", remedy="leave out --ratio and --turned")
+
+
+def _spatial(fast: View, sharp: View, options: CalibrateOptions) -> Calibration:
+    coarse, fine = fast.mean, sharp.mean
+    if options.published is not None:
+        shapes = [(one.shape[0], one.shape[1]) for one in (coarse, fine)]
+        return read_published(
+            options.published, coarse_shape=shapes[0], sharp_shape=shapes[1], tag=options.published_tag
+        )
+    if options.target != "scene":
+        try:
+            return calibrate_by_grid(coarse, fine, mirrored=options.mirrored, turned=options.turned)
+        except InputError as error:
+            if options.target == "grid":
+                raise
+            no_grid = error.reason
+    found = calibrate_by_scene(coarse, fine, mirrored=options.mirrored, ratio=options.ratio)
+    if options.target == "auto":
+        return found.model_copy(update={"notes": (*found.notes, f"By the scene, since {no_grid}.")})
+    return found
+
+
+def _view(run: CameraRun, camera: str, frames: NDArray[np.int64] | None = None) -> View:
+    """Return the mean of frames; with dark and flat field, where there are any, taken off."""
+    view = mean_view(run.cine, None if frames is None else frames.tolist(), name=f"{camera} camera")
+    field = Field.of(_shape(run), dark=run.dark, flat=run.flat)
+    return replace(view, mean=(view.mean - field.dark) / field.gain, notes=(*view.notes, *field.notes))
+
+
+def _shape(run: CameraRun) -> Shape:
+    return run.cine.shape[0], run.cine.shape[1]
+
+
+def _clocks_of_images(fast: CameraRun, sharp: CameraRun, calibration: Calibration) -> Clocks:
+    for camera, run in (("fast", fast), ("sharp", sharp)):
+        if not run.timed:
+            raise InputError(
+                f"nothing tells the times of the {camera} camera's frames",
+                path=run.cine.source.path,
+                remedy=f"give --{camera}-times or --{camera}-fps",
+            )
+    exposures = [(run.record.exposure_ns or 0.0) * 1e-9 if run.record else 0.0 for run in (fast, sharp)]
+    return from_images(
+        signals(fast.cine, calibration, sharp=False),
+        fast.cine.times,
+        signals(sharp.cine, calibration, sharp=True),
+        sharp.cine.times,
+        fast_exposure=exposures[0],
+        sharp_exposure=exposures[1],
+    )
