@@ -9,15 +9,17 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import torch
 from pydicom.examples import get_path
 from pydicom.uid import generate_uid
 
-from scanweave import io
+from scanweave import io, weights
 from scanweave.batch.inputs import ReadOptions
 from scanweave.batch.synthesis import SynthesisOptions, synthesize_files
 from scanweave.batch.synthesis_contrasts import bids_suffix, contrast_in, rest_of
 from scanweave.batch.synthesis_subjects import UNTOLD, stated_thickness, subjects_of
-from scanweave.errors import InputError, OutputError, UnsupportedError, UsageError
+from scanweave.errors import InputError, Interrupted, OutputError, UnsupportedError, UsageError
+from scanweave.models import UniCoal, UniCoalConfig
 from scanweave.plan import SideCar, sidecar_path
 from scanweave.volume import Volume
 
@@ -53,6 +55,14 @@ def series(tmp_path) -> Path:
         ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
         ds.save_as(folder / f"{k}.dcm")
     return folder
+
+
+@pytest.fixture
+def weights_file(tmp_path) -> Path:
+    """Weights of a tiny generator that was never trained, to make T2 of T1."""
+    torch.manual_seed(0)
+    network = UniCoal(UniCoalConfig(resolution=16, layers=4, channel_base=64, channel_max=8, skip_resolution=8))
+    return Path(weights.save(network.eval(), tmp_path / "tiny.safetensors"))
 
 
 def test_names_tell_contrasts():
@@ -95,6 +105,34 @@ def test_a_finished_result_is_left_and_another_plan_refused(tmp_path):
     made([t1], out, OTHER, overwrite=True)
     with pytest.raises(OutputError, match="also an input"):
         made([t1], t1, THIN, overwrite=True)
+
+
+def test_slices_made_before_an_interruption_are_not_made_again(tmp_path, weights_file):
+    t1, out = scan(tmp_path / "T1.nii.gz", shape=(9, 8, 6)), tmp_path / "out"
+    options = SynthesisOptions(to="T2", options=(("weights", str(weights_file)), ("samples", 2)))
+    asked: list[int] = []
+
+    def told(what: str, done: int, total: int) -> None:
+        if what == "slices" and done == 8 and not asked:
+            asked.append(done)
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="--resume"):
+        made([t1], out / "T2.nii.gz", options, progress=told)
+    assert sorted(path.name for path in (out / "T2.nii.gz.partial").iterdir()) == ["000000.npz", "plan.json"]
+    with pytest.raises(OutputError, match="interrupted"):
+        made([t1], out / "T2.nii.gz", options)
+    with np.load(out / "T2.nii.gz.partial" / "000000.npz") as kept:
+        marked = {name: values * 0 for name, values in kept.items()}
+    np.savez(out / "T2.nii.gz.partial" / "000000.npz", **marked)
+    (outcome,) = made([t1], out / "T2.nii.gz", options, resume=True)
+    assert any("Taken up" in note for note in outcome.notes)
+    made([t1], tmp_path / "whole.nii.gz", options)
+    resumed, whole = io.read(out / "T2.nii.gz").voxels, io.read(tmp_path / "whole.nii.gz").voxels
+    assert not resumed[:8].any() and np.array_equal(resumed[8:], whole[8:])
+    assert sorted(path.name for path in out.iterdir()) == [
+        "T2.nii.gz", "T2.nii.gz.scanweave.json", "T2_uncertainty.nii.gz",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

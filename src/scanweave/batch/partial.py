@@ -57,7 +57,8 @@ class PartialFolder:
             raise OutputError(f"cannot be written: {error.strerror or error}", path=self.folder) from error
 
     def _take_up(self, plan: Plan, *, resume: bool, overwrite: bool) -> None:
-        if not resume and not overwrite:
+        some = self.count() > 0
+        if some and not resume and not overwrite:
             raise OutputError(
                 "an earlier run was interrupted and left what it had made here",
                 path=self.folder,
@@ -72,7 +73,7 @@ class PartialFolder:
             if digest == plan.digest():
                 self.found = self.count()
                 return
-            if not overwrite:
+            if some and not overwrite:
                 raise OutputError(
                     "holds parts of another input or of other options",
                     path=self.folder,

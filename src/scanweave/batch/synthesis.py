@@ -36,6 +36,7 @@ from ..volume import Volume
 from .deformation_cases import read_label, read_volume
 from .inputs import ReadOptions, distinct, strip_dataset
 from .many import FINISHED, each_on_its_own
+from .partial import PartialSlices, until_whole
 from .synthesis_bids import check_dataset, describe_dataset, write_bids_sidecar
 from .synthesis_contrasts import canonical, contrast_of_file
 from .synthesis_subjects import UNTOLD, SubjectFiles, stated_thickness, subjects_of
@@ -111,7 +112,7 @@ def synthesize_files(
         trust: How it is judged; by default it is compared with the measured slices alone.
         reading: How volumes are read.
         overwrite: Replace results that exist.
-        resume: Leave finished results of the same plan as they are.
+        resume: Leave finished results of the same plan as they are, and go on with an interrupted one.
         progress: Told of each step.
 
     Raises:
@@ -186,27 +187,35 @@ def synthesize_subject(
     if resume and target.exists() and _states(target, plan) and (judge.page is None or judge.page.exists()):
         there = tuple(path for path in outputs if path.exists())
         return SynthesisOutcome(source, target, outputs=there, notes=(FINISHED,))
-    for path in outputs:
-        check_output(path, inputs, overwrite=overwrite)
-    made = job.run(progress)
-    findings = judge.findings(made, progress)
-    notes = [*subject.notes, *(note for volume in job.subject.volumes.values() for note in volume.source.notes)]
+    store = PartialSlices(target, plan, resume=resume, overwrite=overwrite)
+    # what lies beside slices of this plan was written by the run that made them
+    replace = overwrite or store.found > 0
+    with until_whole(store):
+        for path in outputs:
+            check_output(path, inputs, overwrite=replace)
+        made = job.run(progress, store=store)
+        findings = judge.findings(made, progress)
+        notes = [*subject.notes, *(note for volume in job.subject.volumes.values() for note in volume.source.notes)]
+        if store.found:
+            notes.append("Taken up after an interruption: slices of the earlier run were there already.")
+        written, said = _write(made, target, spread, overwrite=replace)
+        notes = list(dict.fromkeys([*notes, *said, *made.notes]))
+        _write_sidecar(target, plan, made, notes, for_sidecar(findings))
+        written += [sidecar_path(target), *judge.write(findings, target, plan)]
+        if subject.bids:
+            written.append(write_bids_sidecar(target, made, sources, plan.inputs))
+    return SynthesisOutcome(source, target, made, for_sidecar(findings), tuple(written), tuple(notes))
+
+
+def _write(made: Synthesized, target: Path, spread: Path, *, overwrite: bool) -> tuple[list[Path], tuple[str, ...]]:
+    """Write the volume, and its uncertainty where there is one; return where, and what a user should know of it."""
     written = [target]
     if made.uncertainty is not None:
-        io.write(
-            _labelled(made.uncertainty, spread, f"Uncertainty of synthetic {made.contrast}"),
-            spread,
-            overwrite=overwrite,
-        )
+        said = f"Uncertainty of synthetic {made.contrast}"
+        io.write(_labelled(made.uncertainty, spread, said), spread, overwrite=overwrite)
         written.append(spread)
     volume = _labelled(made.volume, target, f"Synthetic {made.contrast}, {made.method['name']}, scanweave")
-    notes += io.write(volume, target, derivation=made.derivation, overwrite=overwrite)
-    notes = list(dict.fromkeys([*notes, *made.notes]))
-    _write_sidecar(target, plan, made, notes, for_sidecar(findings))
-    written += [sidecar_path(target), *judge.write(findings, target, plan)]
-    if subject.bids:
-        written.append(write_bids_sidecar(target, made, sources, plan.inputs))
-    return SynthesisOutcome(source, target, made, for_sidecar(findings), tuple(written), tuple(notes))
+    return written, io.write(volume, target, derivation=made.derivation, overwrite=overwrite)
 
 
 def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading: ReadOptions) -> Job:

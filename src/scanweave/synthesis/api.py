@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,16 @@ Progress = Callable[[str, int, int], None]
 _ONLY = "image"
 _SLICES_AT_ONCE = 8
 _REMEDY = "give a larger --spacing, or crop the volume"
+
+
+class Store(Protocol):
+    """Where slices that were made are kept until all are, so that an interruption costs none."""
+
+    def load(self, index: int) -> Made | None:
+        """Return the slices from `index` on that were made at once, or None."""
+
+    def save(self, index: int, made: Made) -> None:
+        """Keep slices from `index` on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +119,17 @@ class Job:
         profile = profile_of(self.method, spacing, self.subject.thickness)
         return Acquisition.of(self.slices.positions_mm, count=count, spacing=spacing, profile=profile)
 
-    def run(self, progress: Progress | None = None) -> Synthesized:
+    @property
+    def slicewise(self) -> bool:
+        """Whether slices are made some at a time, each without a look at where others are wanted."""
+        return bool(getattr(self.method, "slicewise", False))
+
+    def run(self, progress: Progress | None = None, *, store: Store | None = None) -> Synthesized:
         """Make it.
+
+        Args:
+            progress: Told of each step.
+            store: Where slices of a method that is `slicewise` are kept, and taken from.
 
         Raises:
             UsageError: The method cannot make this contrast, or not there.
@@ -122,18 +141,23 @@ class Job:
             seen = {name: windowed(volume, self.windows[name]) for name, volume in self.subject.volumes.items()}
             fitted = self.method.fit(seen)
             told("fitting", 1, 1)
-            return self._assembled(self._made(fitted, told))
+            return self._assembled(self._made(fitted, told, store if self.slicewise else None))
 
-    def _made(self, fitted: Fitted, told: Progress) -> Made:
+    def _made(self, fitted: Fitted, told: Progress, store: Store | None) -> Made:
         """Ask for all slices: some at a time, where the method does not mind, so that progress can be told."""
         positions = self.slices.positions_mm
-        at_once = _SLICES_AT_ONCE if getattr(self.method, "slicewise", False) else len(positions)
+        at_once = _SLICES_AT_ONCE if self.slicewise else len(positions)
         parts = []
         for first in range(0, len(positions), at_once):
             told("slices", first, len(positions))
             wanted = positions[first : first + at_once]
             shape = (len(wanted), 1, *self.subject.grid.shape[1:])
-            parts.append(_checked(fitted.at(self.contrast, wanted), shape, self.method))
+            part = None if store is None else store.load(first)
+            if part is None:
+                part = _checked(fitted.at(self.contrast, wanted), shape, self.method)
+                if store is not None:
+                    store.save(first, part)
+            parts.append(part)
         told("slices", len(positions), len(positions))
         spreads = [part.uncertainty for part in parts if part.uncertainty is not None]
         whole = torch.cat(spreads) if len(spreads) == len(parts) else None
