@@ -66,7 +66,7 @@ def test_an_invented_edge_is_new_and_a_sharpened_one_is_not():
     rows, columns = np.nonzero(found.new[4])
     assert rows.min() in range(6, 9) and rows.max() in range(13, 16)
     assert columns.min() in range(42, 45) and columns.max() in range(55, 58)
-    assert found.share > 0.01 and not found.new[[0, 1, 2, 6, 7, 8]].any()
+    assert found.share > 0.01 and 30 < found.largest <= found.new.sum() and not found.new[[0, 1, 2, 6, 7, 8]].any()
 
 
 def test_an_edge_that_any_one_input_has_is_not_new():

@@ -58,8 +58,9 @@ _READING = (
     ("Hidden slices:", "measured slices are left out, made again from those that remain, and they alone are scored. "
      "What remains is further apart than the scan's own slices: the error is overstated."),
     ("New edges:", "places where the made volume rises by five times the noise or more (and by at least 5 % of its "
-     "window) while no input rises by half as much within a voxel. An edge that is merely sharper is not new. Inputs "
-     "full of texture hide new edges: none found is no proof."),
+     "window) while no input, within a voxel, rises by 2.5 times its noise or by a quarter of that (less, where slices "
+     "are thinner). An edge that is merely sharper is not new. Strong edges of an input hide new ones beside them: "
+     "none found is no proof."),
     ("Lesion:", "its mean against the tissue 2 to 8 mm around it, over that tissue's deviation (contrast to noise). "
      "What stands out is the part of the outline beyond the value midway between both means; where the contrast was "
      "measured, the means are those of the measured slices."),
@@ -133,6 +134,8 @@ def _verdict(findings: Findings) -> list[Block]:
         share, of = number(edges.share * 100), f"of {edges.edges.sum()} edge voxels"
         tiles.append(Tile("Edges that no input has", share, "%", of))
     for scores in findings.scores:
+        if scores.best == name:
+            continue
         change = number(scores.difference, signed=True)
         tiles.append(Tile(f"PSNR on {scores.against}", change, "dB", f"against {scores.best}: {scores.outcome}"))
     blocks.append(Tiles(tiles))
@@ -146,7 +149,7 @@ def _made(findings: Findings) -> list[Block]:
         "Contrast": job.contrast,
         "Made of": ", ".join(job.subject.volumes),
         "Method": job.method.name,
-        "Measured": f"{grid.shape[0]} slices, {grid.spacing[0]:.4g} mm apart, pixels of {grid.spacing[1]:.3g} x "
+        "Measured": f"{grid.shape[0]} slices, {grid.spacing[0]:.4g} mm apart, pixels of {grid.spacing[1]:.3g} × "
         f"{grid.spacing[2]:.3g} mm",
         "Made": f"{len(slices.places)} slices, {slices.spacing:.4g} mm apart",
         "Extrapolated": f"{len(beyond)} slices: {spans(beyond)}" if beyond else "no slice",

@@ -22,6 +22,8 @@ from .noise import Floats, Mask, local_noise
 
 EDGE, TRACE = 5.0, 2.5
 """Heights in noise: from the first on something is an edge; below the second there is no trace of one."""
+DWARFED = 4.0
+"""What rises by so many times less than an edge is no trace of it either: tissue is never quite flat."""
 VISIBLE = 0.01
 """Of the image's window: noise is taken to be no less, so that edges that nobody would see do not count."""
 
@@ -46,6 +48,12 @@ class NewEdges:
         """Share of the edge voxels that are new; 0 where there is no edge."""
         return float(self.new.sum() / max(1, self.edges.sum()))
 
+    @property
+    def largest(self) -> int:
+        """Voxels of the largest patch of new edges, neighbours by corners too."""
+        patches, count = ndimage.label(self.new, structure=np.ones((3, 3, 3)))
+        return int(np.bincount(patches.ravel())[1:].max()) if count else 0
+
 
 def heights(image: Floats) -> Floats:
     """Return by how much an image rises across the edge at every voxel, 0 where it is flat.
@@ -69,17 +77,20 @@ def heights(image: Floats) -> Floats:
     return np.asarray(np.sqrt(found), dtype=np.float32)
 
 
-def new_edges(image: Floats, inputs: Sequence[Floats], along: NDArray[np.float64]) -> NewEdges:
+def new_edges(image: Floats, inputs: Sequence[Floats], along: NDArray[np.float64], *, thinner: float = 1.0) -> NewEdges:
     """Find edges of `image` that no input has within a voxel.
 
     An edge rises by `EDGE` times the noise, or more: that of the image or of an input there, whichever is stronger, and
-    at least `VISIBLE`. It is new where every input rises by less than `TRACE` times its own noise within one voxel:
-    in its plane, and in all of its slices that are no further than one spacing.
+    at least `VISIBLE`. It is new where every input, within one voxel, rises by less than `TRACE` times its own noise,
+    or `DWARFED` times less than the edge (both in noise). Within a voxel is: in its plane, and in all of its slices that
+    are no further than one spacing. What is as thin as one slice of `image` shows so much more weakly in a thicker one
+    as that is thicker; so much weaker traces count.
 
     Args:
         image: ``(slice, row, column)``, scaled so that its window is 0 to 1.
         inputs: ``(source slice, row, column)``, each scaled likewise; one at least.
         along: Where the slices of `image` lie, counted in source slices.
+        thinner: How many times thinner they are.
 
     Raises:
         ValueError: No input, or shapes that do not agree.
@@ -92,8 +103,9 @@ def new_edges(image: Floats, inputs: Sequence[Floats], along: NDArray[np.float64
     edges, new = np.zeros(image.shape, dtype=np.bool_), np.zeros(image.shape, dtype=np.bool_)
     for k, place in enumerate(along):
         near = _near(float(place), len(trace))
-        edges[k] = rise[k] >= EDGE * np.maximum(np.maximum(noise[k], floor[near].max(axis=0)), VISIBLE)
-        new[k] = edges[k] & (trace[near].max(axis=0) < TRACE)
+        height = rise[k] / np.maximum(np.maximum(noise[k], floor[near].max(axis=0)), VISIBLE)
+        edges[k] = height >= EDGE
+        new[k] = edges[k] & (trace[near].max(axis=0) < np.maximum(TRACE, height / (DWARFED * thinner)))
     return NewEdges(edges, new)
 
 

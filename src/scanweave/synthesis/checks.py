@@ -242,7 +242,8 @@ def _edges(job: Job, stack: Volume, organ: Mask) -> NewEdges:
     windows = {name: _shares_of(volume, organ) for name, volume in job.subject.volumes.items()}
     inputs = [_scaled(volume, windows[name]) for name, volume in job.subject.volumes.items()]
     window = windows.get(job.contrast) or _shares_of(stack, nearest_slices(job, organ))
-    return new_edges(_scaled(stack, window), inputs, np.asarray(job.slices.positions_mm) / spacing)
+    along = np.asarray(job.slices.positions_mm) / spacing
+    return new_edges(_scaled(stack, window), inputs, along, thinner=max(1.0, spacing / job.slices.spacing))
 
 
 def _shares_of(volume: Volume, organ: Mask) -> tuple[float, float]:

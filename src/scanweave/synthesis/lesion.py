@@ -16,6 +16,7 @@ Fate = Literal["kept", "weaker", "erased", "unclear"]
 
 _RING_MM = (2.0, 8.0)  # from the lesion: its rim, of which nobody knows, is left out
 _KEPT, _ERASED = 0.8, 0.4  # shares of the contrast
+_NORMAL = 1.4826  # deviation of a normal variable, in medians of its absolute values
 _SEEN, _UNSEEN = 2.0, 1.0  # contrast-to-noise ratios (Rose: what is to be seen for certain has about 5, hardly at 2)
 
 
@@ -25,7 +26,8 @@ class Standing:
 
     Attributes:
         contrast: Mean of the lesion less that of its surroundings, in the image's units.
-        spread: Deviation of the surroundings: noise and the tissue's own structure.
+        spread: Deviation of the surroundings, by the median of their distances from the median: noise and the tissue's
+            own structure, but not what little else lies there.
         volume_ml: What of the lesion lies beyond the value midway between both means (of the reference, where the image
             has its units): how much of it is still seen.
     """
@@ -83,10 +85,11 @@ def standing(
     """
     inside, around = image[lesion].astype(np.float64), image[ring].astype(np.float64)
     means = np.array([inside.mean(), around.mean()])
-    tissue, middle = means if like is None else like, 0.0
+    tissue = means if like is None else like
     middle = float(np.mean(tissue))
     beyond = inside > middle if tissue[0] > tissue[1] else inside < middle
-    return Standing(float(means[0] - means[1]), float(around.std()), float(beyond.sum() * voxel_ml))
+    spread = _NORMAL * float(np.median(np.abs(around - np.median(around))))
+    return Standing(float(means[0] - means[1]), spread or float(around.std()), float(beyond.sum() * voxel_ml))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from .scores import BASELINE, Scores
 AGREES, DIFFERS = 1.5, 3.0
 """Residuals in units of the noise: up to the first a volume agrees with the measured slices, beyond the second not."""
 AS_GOOD = 0.95  # of the B-spline's residual: methods that do not stay below are no better
-FEW_NEW = 0.005  # share of the edges that may be new: chance finds some
+FEW_NEW, PATCH = 0.005, 30  # share of the edges, and voxels in one patch, that may be new: chance finds some
 
 _LOUDEST: tuple[Level, ...] = ("alarm", "warning", "good", "info")
 _OUTCOMES: Mapping[str, Level] = {"better": "good", "worse": "alarm", "level": "warning", "unclear": "warning"}
@@ -97,7 +97,12 @@ def trust_summary(findings: Findings) -> dict[str, Any]:
         },
         "edges": None
         if edges is None
-        else {"share_new": edges.share, "voxels": int(edges.edges.sum()), "new": int(edges.new.sum())},
+        else {
+            "share_new": edges.share,
+            "voxels": int(edges.edges.sum()),
+            "new": int(edges.new.sum()),
+            "largest_patch": edges.largest,
+        },
         "detail": detail_shares(findings),
         "scores": [_scores_for_machines(scores) for scores in findings.scores],
         "lesion": None if findings.lesion is None else _lesion_for_machines(findings.lesion),
@@ -196,11 +201,11 @@ def _edges(edges: NewEdges) -> Statement:
         return Statement("info", "No edges", "Nothing in the volume stands out of its noise.")
     text = (
         f"{int(edges.new.sum())} of {int(edges.edges.sum())} edge voxels ({edges.share:.2%}) have no trace in any "
-        "input within a voxel."
+        f"input within a voxel; the largest patch has {edges.largest}."
     )
-    if edges.share <= FEW_NEW:
-        return Statement("good", "Its edges are those of its inputs", text)
-    text += " They are invented, or the subject moved between the inputs: look at the map."
+    if edges.share <= FEW_NEW and edges.largest < PATCH:
+        return Statement("info", "No edges were found that its inputs have not", text)
+    text += " They are invented, or what the inputs do not show, or the subject moved between them: look at the map."
     return Statement("warning", "There are edges that no input has", text)
 
 
