@@ -105,3 +105,10 @@ def test_the_help_tells_every_option(words, capsys):
         main(["prepare", *words, "--help"])
     assert stop.value.code == 0
     assert "--layout" in capsys.readouterr().out
+
+
+def test_a_set_for_synthesis_is_not_taken_for_clips(tmp_path, capsys):
+    (tmp_path / "set" / "train").mkdir(parents=True)
+    (tmp_path / "set" / "train" / "a.h5").write_bytes(b"")
+    assert main(["prepare", "check", str(tmp_path / "set")]) == 2
+    assert "is a set for synthesis" in capsys.readouterr().err

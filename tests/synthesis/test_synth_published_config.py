@@ -193,6 +193,12 @@ def test_faults_of_a_recipe_are_mended_and_said(adni):
     assert (built(mended.settings).data.ends, built(left.settings).data.ends) == ("replicate", "black")
 
 
+def test_the_mode_of_the_data_tells_how_they_lie(adni):
+    for mode, layout in {"cmsr": "published", "cmsrlazy": "published", "cmsrnii": "folder"}.items():
+        told = read_published(adni, parse_overrides(["loaders.dataset_mode", mode])).training()
+        assert built(told.settings).data.layout == layout
+
+
 def test_the_published_commands_are_understood():
     words = "--config-file a.yml --model unicoal --eval-only --num-gpus 2 epoch latest"
     command = parse_command(words.split())

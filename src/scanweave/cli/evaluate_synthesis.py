@@ -24,6 +24,7 @@ from ..errors import UsageError
 from ..synthesis.published_config import parse_overrides, read_published
 from .common import Inputs, Meter, Output, Reading, Terminal, parse, print_json, split_lists
 
+_WIDTH = 160
 _LISTS = ("--task", "--from", "--method", "--weights")
 
 
@@ -175,7 +176,7 @@ def _print_means(summary: dict[str, Any]) -> None:
     for entry in summary["table"]:
         cells = [_cell(entry[measure], words(measure)[2]) for measure in measures]
         table.add_row(entry["task"], entry["method"], str(entry["subjects"]), *cells)
-    Terminal(highlight=False, soft_wrap=True).print(table)
+    Terminal(highlight=False, width=_WIDTH).print(table)  # rather wrapped by the terminal than figures cut off
 
 
 def _cell(told: dict[str, float] | None, digits: int) -> str:

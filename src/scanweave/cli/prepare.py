@@ -14,6 +14,7 @@ from ..batch.gathering import SetInputs
 from ..batch.preparation import PrepareOutcome, prepare_set
 from ..batch.prepare_options import PrepareOptions
 from ..batch.synthesis_preparation import SynthesisSetOptions, SynthesisSetOutcome, prepare_synthesis_set
+from ..errors import UsageError
 from ..interpolation.checking import check_set
 from .common import Inputs, Meter, Output, Reading, parse, print_json, split_lists
 
@@ -84,7 +85,10 @@ class Synthesis:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Verify a training set, ours or in a published layout: every frame, its hash, sizes, times, and leakage."""
+    """Verify a training set for interpolation, ours or as published: every frame, its hash, sizes, times, and leakage.
+
+    Sets for synthesis are verified when a training opens them.
+    """
 
     set: tyro.conf.Positional[Path]
     """Folder of the set."""
@@ -167,6 +171,12 @@ def _print_set(outcome: SynthesisSetOutcome) -> None:
 
 
 def _check(command: Check) -> int:
+    if any(command.set.glob("*/*.h5")):
+        raise UsageError(
+            "is a set for synthesis, and what is checked are sets for interpolation",
+            path=command.set,
+            remedy="train on it: `scanweave train uni-coal` looks at every file before it begins",
+        )
     with Meter(silent=command.json) as meter:
         found = check_set(
             command.set,

@@ -16,7 +16,8 @@ from .published_tasks import Task
 
 Told = Mapping[str, Any]
 
-_LAYOUTS = ("cmsr", "cmsrlazy", "cmsrnii", "cmsreval")
+_NIFTI = ("cmsrnii", "cmsreval")
+_LAYOUTS = ("cmsr", "cmsrlazy", *_NIFTI)
 _TRANSFORMS = ("Normalize", "ToTensor", "Standardize", "CropToFixed", "Identity")
 _FLIP = "RandomFlip"
 _G, _D = "model.G", "model.D"
@@ -169,7 +170,8 @@ def _data(told: Told, *, as_published: bool) -> dict[str, Any]:
             remedy="remove them",
         )
     flipped = ("volume" if as_published else "sample") if _FLIP in names else "none"
-    data = {"layout": "published", "flips": flipped, "ends": "black" if as_published else "replicate"}
+    layout = "folder" if told["loaders.dataset_mode"] in _NIFTI else "published"
+    data = {"layout": layout, "flips": flipped, "ends": "black" if as_published else "replicate"}
     places = [Path(path) for path in told["loaders.train.file_paths"]]
     if len(places) > 1:
         raise UsageError(
