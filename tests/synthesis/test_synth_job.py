@@ -37,7 +37,7 @@ EXAMPLES = [{"T1": smooth(k), "T2": inverted(smooth(k))} for k in (1, 2)]
 
 @pytest.mark.parametrize("name", ["nearest", "linear", "b-spline", "histogram-matched", "regression"])
 def test_methods_keep_the_contract(name, pair):
-    options = {"examples": tuple(EXAMPLES), "steps": 2} if name == "regression" else {}
+    options = {"examples": tuple(EXAMPLES), "steps": 2, "width": 2} if name == "regression" else {}
     method = create(name, **options)
     assert isinstance(method, Method) and method.describe()["name"] == name and name in available()
     fitted = method.fit({"T1": pair["T1"]})
@@ -94,8 +94,9 @@ def test_histograms_are_matched_and_regression_learns_what_a_histogram_cannot(pa
     learned = synthesize({"T1": pair["T1"]}, to="T2", method=method)
     errors = [np.corrcoef(one.volume.real().ravel(), truth.ravel())[0, 1] for one in (copied, learned)]
     assert errors[0] < 0 < 0.8 < errors[1]
-    again = synthesize({"T1": pair["T1"]}, to="T2", method=method)
-    np.testing.assert_array_equal(again.volume.voxels, learned.volume.voxels)
+    short = create("regression", examples=tuple(EXAMPLES), steps=2, width=2)
+    once, again = (synthesize({"T1": pair["T1"]}, to="T2", method=short).volume.voxels for _ in range(2))
+    np.testing.assert_array_equal(once, again)
 
 
 def test_a_contrast_between_slices_is_made_in_one_go(pair):

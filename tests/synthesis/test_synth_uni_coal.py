@@ -12,7 +12,7 @@ from scanweave.errors import UsageError, WeightsError
 from scanweave.grid import Grid
 from scanweave.models import UniCoal, UniCoalConfig
 from scanweave.synthesis import create, synthesize
-from scanweave.synthesis.planes import Turn, in_windows, starts
+from scanweave.synthesis.planes import Turn, in_windows, pixels_for, repixelled, starts
 from scanweave.synthesis.uni_coal import UniCoalMethod
 from scanweave.synthesis.uni_coal_task import Task
 from scanweave.volume import Volume
@@ -220,3 +220,41 @@ def test_turning_shows_the_published_orientation_and_is_undone(codes):
     for axis, k in along.items():
         step = seen[k].diff(dim=axis)
         assert bool((step > 0).all()) == (k == 2)  # up to the head; back and left are down in RAS+
+
+
+def test_pixels_are_brought_to_what_weights_were_trained_at_and_back():
+    row, column = torch.meshgrid(torch.linspace(0, 1, 40), torch.linspace(0, 1, 24), indexing="ij")
+    smooth = (row * (1 - row) * 4 * column)[None, None]
+    for size in ((20, 12), (64, 32), (40, 24)):
+        seen = repixelled(smooth, size)
+        assert seen.shape[-2:] == size and abs(float(seen.mean() - smooth.mean())) < 1e-3
+        torch.testing.assert_close(
+            repixelled(seen, (40, 24))[..., 5:-5, 5:-5], smooth[..., 5:-5, 5:-5], atol=1e-3, rtol=0
+        )
+    assert pixels_for((40, 24), (0.5, 0.75), 1.0) == (20, 18) and pixels_for((40, 24), (1.01, 0.99), 1.0) == (40, 24)
+
+
+def test_a_finer_grid_gives_what_the_pixels_of_the_weights_give(small):
+    coarse = np.random.default_rng(2).integers(1, 1000, (2, 12, 12)).astype(np.int16)
+    lps = np.diag([-1.0, -1.0, 5.0, 1.0])
+    at_1mm = Volume.from_array(coarse, affine=Grid.of_nifti(coarse.shape, lps).affine)
+    fine = coarse.repeat(2, axis=1).repeat(2, axis=2)
+    half = Grid.of_nifti(fine.shape, np.diag([-0.5, -0.5, 5.0, 1.0]))
+    finer = Volume.from_array(fine, affine=half.affine)
+    network_1mm = with_task(network(), targets=["T2", "PD", "T1"])
+    network_1mm.card = network_1mm.card.model_copy(update={"training": network_1mm.card.training | {"pixel_mm": 1.0}})
+    method = UniCoalMethod(weights=network_1mm, device="cpu")
+    assert method.seen_pixel == 1.0 and UniCoalMethod(weights=network_1mm, pixel=0, device="cpu").seen_pixel is None
+    made = synthesize({"T1": finer}, to="T2", method=method)
+    assert made.volume.grid.matches(half, tolerance=1e-6) and any("pixels of 1 mm" in note for note in made.notes)
+    assert made.method["pixel"] is None
+    fit = method.fit({"T1": finer}).at("T2", [0.0]).frames
+    known = method.fit({"T1": at_1mm}).at("T2", [0.0]).frames
+    torch.testing.assert_close(repixelled(fit, (12, 12)), known, atol=0.05, rtol=0)
+    as_is = UniCoalMethod(weights=network_1mm, pixel=0, device="cpu").fit({"T1": finer}).at("T2", [0.0]).frames
+    assert float((as_is - fit).abs().max()) > 1e-3
+    with pytest.raises(UsageError, match="pixels of -1 mm"):
+        UniCoalMethod(weights=network_1mm, pixel=-1.0)
+    network_1mm.card = network_1mm.card.model_copy(update={"training": {"pixel_mm": -1}})
+    with pytest.raises(WeightsError, match="pixels are -1 mm"):
+        Task.of(network_1mm, network_1mm.card)

@@ -39,6 +39,10 @@ class Options:
     edge: Literal["replicate", "black"] | None = None
     """Uni-coal: what lies beyond the first and last slice; black as published."""
 
+    pixel: Annotated[float | None, tyro.conf.arg(metavar="MM")] = None
+    """Uni-coal: side of the pixels that the network sees; slices of others are resampled for it and back. By default
+    what its weights were trained at, where they say it; 0 leaves pixels as they are."""
+
     examples: tuple[Path, ...] = ()
     """Histogram-matched and regression: other people: volumes of the contrast to make, or folders of subjects."""
 

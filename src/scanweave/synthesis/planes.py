@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from ..grid import Grid
 _OVERLAP = 4  # of a window's side: the least that neighbouring windows share
 _RANK = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
 _BACKWARDS = "IAR"
+_ONE_SPACING = 0.02  # spacings that differ by less, as a share, are one
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,27 @@ class Turn:
         """Turn back."""
         flipped = slices.flip([axis for axis, flips in ((-2, self.rows), (-1, self.columns)) if flips])
         return flipped.mT if self.transposed else flipped
+
+
+def pixels_for(shape: Sequence[int], spacing: Sequence[float], pixel: float) -> tuple[int, int]:
+    """Return rows and columns of slices over the same field of view, with pixels as near to `pixel` as there are.
+
+    Example:
+        >>> pixels_for((512, 400), (0.45, 0.9), 1.0), pixels_for((256, 256), (1.004, 1.0), 1.0)
+        ((230, 360), (256, 256))
+    """
+    rows, columns = (
+        count if abs(step / pixel - 1) < _ONE_SPACING else max(1, round(count * step / pixel))
+        for count, step in zip(shape, spacing, strict=True)
+    )
+    return rows, columns
+
+
+def repixelled(slices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return ``(A, B, H, W)`` with other pixels over the same field of view: bicubic, averaged where they grow."""
+    if tuple(slices.shape[-2:]) == size:
+        return slices
+    return F.interpolate(slices, size=size, mode="bicubic", antialias=True, align_corners=False)
 
 
 def in_windows(run: Callable[[Tensor], Tensor], slices: Tensor, *, side: int, border: float) -> Tensor:

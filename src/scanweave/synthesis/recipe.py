@@ -21,6 +21,7 @@ from ..training.recipe import Batch, Update
 from ..training.registry import RecipeEntry
 from ..training.samples import Samples
 from ..training.schedules import Rate
+from ..weights.card import Card
 from .config import CriticConfig, GeneratorConfig, LossConfig, TaskConfig
 from .data import DataConfig, data_sha256, open_volumes
 from .losses import Asked, absolute_error, blur_at, feature_error, mend_gradients, persuasion, verdict
@@ -298,6 +299,12 @@ class UniCoalRecipe(NetworkRecipe):
             path = directory / f"{stem}_net_D.pth"
             files.append(weights.export_published("uni-coal-critic", self.critic, path))
         return files
+
+    def card(self) -> Card:
+        """Return what users of the weights should know of them, the size of pixels included where it is one."""
+        card = super().card()
+        pixel = getattr(self._samples, "pixel_mm", None)
+        return card.model_copy(update={"training": card.training | ({"pixel_mm": pixel} if pixel else {})})
 
     def told(self) -> dict[str, Any]:
         """Return what of the options belongs on a card."""

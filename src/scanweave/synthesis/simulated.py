@@ -25,6 +25,7 @@ from .simulated_contrast import Relaxation, Scan
 DARKEST = 1 / 255
 """Least brightness of what is brain; around it there is 0."""
 
+_PIXEL = 1.0  # mm
 _COARSE = 6.0  # mm between the points that the window of a scan comes from
 _REACH = (78, 96, 78)  # mm from the middle of the head, of the same
 
@@ -69,6 +70,11 @@ class SimulatedSlices(Samples):
     config: SimulationConfig
     task: TaskConfig
     length: int
+
+    @property
+    def pixel_mm(self) -> float:
+        """Side of the pixels of every slice."""
+        return _PIXEL
 
     def __len__(self) -> int:
         return self.length
@@ -116,7 +122,7 @@ class SimulatedSlices(Samples):
         reach = 0 if spacing == 1 else math.ceil(thickness)
         fine = torch.arange(math.floor(coarse[0]) - reach, math.ceil(coarse[-1]) + reach + 1).float()
         grid = self._points(fine, drawn["centre"])
-        fractions, inside = subject.brain.fractions(grid, spacing=(1.0, 1.0, 1.0))
+        fractions, inside = subject.brain.fractions(grid, spacing=(1.0, _PIXEL, _PIXEL))
         found = []
         for name in drawn["sources"]:
             scan = subject.shown(name, fractions, inside, grid)

@@ -7,6 +7,7 @@ encoder, half of the work, runs once for all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ from ..weights.opening import Weights, digest, opened
 from .baselines import BSpline, resampled
 from .intensity import clipped
 from .methods import SynthesisMethod, WindowRule
-from .planes import Turn, in_windows
+from .planes import Turn, in_windows, pixels_for, repixelled
 from .slices import Edge, Place, SlicePlan, places_of, windows
 from .subject import turned
 from .uni_coal_task import Task
@@ -45,6 +46,8 @@ class UniCoalMethod(SynthesisMethod):
         edge: What lies beyond the first and last slice.
         both_ways: Average with the pass over slices in the opposite order: the same neighbours, another window.
         orthogonal: Average with passes over the two other planes of the volume, which between slices see a B-spline.
+        pixel: Side in mm of the pixels that the network sees: slices of others are resampled for it, and what it makes
+            back onto their grid. By default what its weights were trained at, where their card says it; 0 for none.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
     """
 
@@ -55,6 +58,7 @@ class UniCoalMethod(SynthesisMethod):
     edge: Edge = "replicate"
     both_ways: bool = False
     orthogonal: bool = False
+    pixel: float | None = None
     device: str = "auto"
 
     name: ClassVar[str] = "uni-coal"
@@ -65,12 +69,16 @@ class UniCoalMethod(SynthesisMethod):
 
         Raises:
             WeightsError: No weights.
-            UsageError: No sample.
+            UsageError: No sample, or pixels of no size.
         """
         if self.weights is None:
             raise WeightsError("uni-coal runs on weights, and none were given", remedy="give --weights FILE")
         if self.samples < 1:
             raise UsageError(f"{self.samples} samples", remedy="give one or more")
+        if self.pixel is not None and not 0 <= self.pixel < math.inf:
+            raise UsageError(
+                f"pixels of {self.pixel:g} mm", remedy="give a size above 0, or 0 to leave them as they are"
+            )
 
     @property
     def slicewise(self) -> bool:
@@ -93,6 +101,11 @@ class UniCoalMethod(SynthesisMethod):
         """What the weights were trained to make of what."""
         return Task.of(self.network, catalogue.card_of(self.network))
 
+    @property
+    def seen_pixel(self) -> float | None:
+        """Side in mm of the pixels that the network sees; None where it sees them as they are."""
+        return (self.task.pixel if self.pixel is None else self.pixel) or None
+
     def fit(self, volumes: Mapping[str, Volume]) -> FittedUniCoal:
         """Return the method bound to the subject; its weights are opened.
 
@@ -109,7 +122,7 @@ class UniCoalMethod(SynthesisMethod):
     def describe(self) -> dict[str, Any]:
         """Return name, options and the hash of the weights."""
         given = cast(Weights, self.weights)
-        names = ("source", "samples", "seed", "edge", "both_ways", "orthogonal")
+        names = ("source", "samples", "seed", "edge", "both_ways", "orthogonal", "pixel")
         weights = type(given).__name__ if isinstance(given, torch.nn.Module) else str(given)
         options = {name: getattr(self, name) for name in names}
         return {"name": self.name, **options, "weights": weights, "sha256": digest(given)}
@@ -119,6 +132,11 @@ class UniCoalMethod(SynthesisMethod):
         notes = [f"One latent of seed {self.seed} serves the whole volume."] if self.samples == 1 else []
         if not self.task.targets:
             notes.append(f"The weights do not say which contrast they make; {contrast} was taken for it.")
+        if self.seen_pixel:
+            notes.append(
+                f"The network saw pixels of {self.seen_pixel:.4g} mm: slices of others were resampled for it, and what"
+                " it made back onto their grid."
+            )
         return notes
 
 
@@ -151,14 +169,16 @@ class FittedUniCoal:
 
     def _along(self, sources: Sequence[Volume], positions_mm: Sequence[float], index: int) -> Tensor:
         """Return ``(position, sample, row, column)`` in [0, 1], made of slices as they were acquired."""
-        turn = Turn.of(sources[0].grid)
-        stacks = [2 * clipped(volume) - 1 for volume in sources]
-        step = sources[0].spacing[0]
+        first = sources[0]
+        turn, step, size = Turn.of(first.grid), first.spacing[0], first.grid.shape[1:]
+        pixel = self.method.seen_pixel if first.space_unit == "mm" else None
+        seen = size if pixel is None else pixels_for(size, first.spacing[1:], pixel)
+        stacks = [2 * repixelled(clipped(volume)[None], seen)[0].clamp(0, 1) - 1 for volume in sources]
         made = self._pass(stacks, positions_mm, step, turn, index)
         if self.method.both_ways:
             other = replace(turn, slices=not turn.slices)
             made = (made + self._pass(stacks, positions_mm, step, other, index)) / 2
-        return made
+        return repixelled(made, size).clamp(0, 1)
 
     def _across(self, sources: Sequence[Volume], positions_mm: Sequence[float], index: int) -> Sequence[Tensor]:
         """Return the same made of the planes across: rows, and columns, of slices interpolated to the positions."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Task:
         together: Whether all sources but the target are channels at once, or one is.
         slices: Neighbouring slices of each.
         count: How many sources are channels at once.
+        pixel: Side in mm of the pixels of the slices that it was trained on; None where the weights do not say.
     """
 
     targets: tuple[str, ...]
@@ -33,6 +35,7 @@ class Task:
     together: bool
     slices: int
     count: int
+    pixel: float | None = None
 
     @classmethod
     def of(cls, network: UniCoal, card: Card) -> Task:
@@ -51,8 +54,13 @@ class Task:
                 f" {', '.join(targets)}",
                 remedy="get weights with their own card",
             )
-        count = channels // slices
-        return cls(targets, _called(told.get("sources") or ()), told.get("take", "all") == "all", slices, count)
+        pixel = card.training.get("pixel_mm")
+        if pixel is not None and not (isinstance(pixel, int | float) and 0 < pixel < math.inf):
+            raise WeightsError(
+                f"their card says that pixels are {pixel!r} mm wide", remedy="get weights with a sound card"
+            )
+        count, together = channels // slices, told.get("take", "all") == "all"
+        return cls(targets, _called(told.get("sources") or ()), together, slices, count, pixel)
 
     def index(self, contrast: str) -> int:
         """Return the place of a contrast in the one-hot vector.
