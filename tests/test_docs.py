@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -106,13 +107,32 @@ def test_from_slow_motion_echocardiography(tmp_path, run_all, slomo):
     shutil.rmtree(tmp_path, ignore_errors=True)
 
 
-def test_a_small_network_trains_from_dicom_as_the_readme_says(tmp_path, run_all):
+def brains(folder: Path) -> None:
+    """Write noise of two contrasts for people to train and test on."""
+    generator = np.random.default_rng(0)
+    for name in ("train/a", "train/b", "train/c", "test/d", "test/e"):
+        for contrast in ("T1", "T2"):
+            voxels = generator.integers(1, 900, (6, 40, 36)).astype(np.int16)
+            volume = scanweave.Volume.from_array(voxels, spacing=(4, 1, 1))
+            scanweave.write(volume, folder / name / f"{contrast}.nii.gz")
+
+
+def test_small_networks_train_from_dicom_and_nifti_as_the_readme_says(tmp_path, run_all):
     patients(tmp_path / "dicoms", count=4, frames=8, size=(96, 96))
+    brains(tmp_path / "brains")
     run_all(
         "README.md",
         tmp_path,
-        one_step={"most-dsa-tiny": "--training.steps 30 --training.validate-every 15"},
+        one_step={
+            "most-dsa-tiny": "--training.steps 30 --training.validate-every 15",
+            "uni-coal-tiny": "--training.steps 2 --recipe.task.side 32",
+        },
     )
+    with (tmp_path / "brain-scores" / "scores.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["subject"], row["method"]) for row in rows} == {
+        (person, method) for person in "de" for method in ("uni-coal", "histogram-matched")
+    }
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     scores = [entry["psnr"] for entry in log if "psnr" in entry]
     assert len(scores) == 2
