@@ -108,7 +108,7 @@ def refuse_swapped(similarity: Similarity) -> None:
     if scale < _SWAP:
         raise InputError(
             f"the sharp camera has {scale:.2f} pixels in the side of one of the fast camera, more than 1 is needed",
-            remedy="exchange --fast and --sharp",
+            remedy="exchange --fast and --sharp; or give --ratio, where the sharp camera sees a smaller part",
         )
 
 

@@ -18,8 +18,9 @@ _PARTS = {"tfm": (3, 3), "scale_factor": (2,), "rot": ()}
 def read_published(folder: Path, *, coarse_shape: Shape, sharp_shape: Shape, tag: str | None = None) -> Calibration:
     """Read the three files ``tfm_*.npy``, ``scale_factor_*.npy`` and ``rot_*.npy`` of a published calibration.
 
-    The published program never reads the last one, so that a grid rotated by more than 0.06 radians was registered
-    wrongly; here the rotation is part of the transform.
+    The transform is that which was fitted to the squares. The published program departs from it: it never reads the
+    last file, so that a grid rotated by more than 0.06 radians is registered wrongly, and it resizes frames to whole
+    pixels, which puts their edges up to half a pixel elsewhere (`scanweave.fusion.published_registration`).
 
     Args:
         folder: Where they lie.
@@ -38,11 +39,8 @@ def read_published(folder: Path, *, coarse_shape: Shape, sharp_shape: Shape, tag
     size = np.array(coarse_shape[::-1]) * FACTOR
     turn = Similarity(angle=angle).matrix
     turn[:2, 2] = size / 2 - turn[:2, :2] @ (size / 2)
-    # frames are resized to whole pixels, which changes the scales a little
-    fitted = np.floor(size * scales[::-1])
-    factors, pad = fitted / size, (np.array(sharp_shape[::-1]) - fitted) // 2
-    scale = np.diag([*factors, 1.0])
-    scale[:2, 2] = (factors - 1) / 2 + pad
+    scale = np.diag([*scales[::-1], 1.0])
+    scale[:2, 2] = (np.array(sharp_shape[::-1]) - np.floor(size * scales[::-1])) // 2
     return Calibration(
         method="published-files",
         coarse_shape=coarse_shape,

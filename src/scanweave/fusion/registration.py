@@ -17,7 +17,18 @@ from scipy import ndimage
 from ..errors import InputError
 from .calibration import Calibration, of_points
 from .grid import correlation, refuse_swapped, resized
-from .rigid import Array, Fit, fit_isotropic, fit_robust, fit_similarity, inverse, moved, rotation, standard_errors
+from .rigid import (
+    Array,
+    Fit,
+    Similarity,
+    fit_isotropic,
+    fit_robust,
+    fit_similarity,
+    inverse,
+    moved,
+    rotation,
+    standard_errors,
+)
 
 Picture = NDArray[np.float32]
 
@@ -54,6 +65,7 @@ def calibrate_by_scene(
     facing = sharp[:, ::-1] if mirrored else sharp
     shapes = (coarse.shape[0], coarse.shape[1]), (sharp.shape[0], sharp.shape[1])
     likely = ratio or float(np.sqrt(np.prod(np.array(sharp.shape) / coarse.shape)))
+    refuse_swapped(Similarity(likely, likely))
     # what the coarse camera cannot resolve would only be noise to it
     soft = ndimage.gaussian_filter(facing, max(likely, 1.0) / 2).astype(np.float32)
     target = coarse.astype(np.float32)
