@@ -39,6 +39,8 @@ JUDGE = CriticConfig(channel_base=64, channel_max=4, embedded=4, group=2)
 class Slices(Samples):
     """Six slices of noise, the target a darker copy of the source."""
 
+    pixel_mm = 1.5
+
     def __init__(self, *, position: float = 0.0, contrasts: int = 1) -> None:
         self.position, self.contrasts = position, contrasts
 
@@ -262,7 +264,7 @@ def test_it_resumes_exactly_and_writes_what_can_be_opened(tmp_path):
     critic = weights.open("uni-coal-critic", tmp_path / "whole" / "weights" / names[2])
     assert critic.config.channels_in == 5
     card = weights.card_of(first)
-    assert card.training["config"]["task"]["targets"] == ["T2"]
+    assert card.training["config"]["task"]["targets"] == ["T2"] and card.training["pixel_mm"] == 1.5
     again = begun(start=str(tmp_path / "whole" / "weights" / names[0]))
     assert again.network.config == first.config
     with pytest.raises(UsageError, match="resolution 16, not 32"):

@@ -37,6 +37,12 @@ def thick(blobs) -> Volume:
     return Volume.from_array(degrade(torch.from_numpy(blobs), matrix).numpy(), spacing=(SPACING, 1, 1))
 
 
+@pytest.fixture(scope="module")
+def part(thick) -> Volume:
+    """A corner of them, for what does not need to be learned well."""
+    return Volume.from_array(thick.voxels[:, :36, :36], spacing=(SPACING, 1, 1))
+
+
 def made(method, volume: Volume) -> np.ndarray:
     frames = method.fit({"T1": volume}).at("T1", np.arange(4.0, 66.0) - 2).frames[:, 0].numpy()
     low, high = volume.levels
@@ -86,9 +92,9 @@ def test_pixels_need_not_be_square(thick):
     assert np.isfinite(made(SelfSupervised(steps=2, width=4), oblong)).all()
 
 
-def test_one_seed_one_result(thick):
-    small = {"thickness": THICKNESS, "steps": 3, "width": 4}
-    first, again, other = (made(SelfSupervised(**small, seed=seed), thick) for seed in (1, 1, 2))
+def test_one_seed_one_result(part):
+    small = {"thickness": THICKNESS, "steps": 2, "width": 4}
+    first, again, other = (made(SelfSupervised(**small, seed=seed), part) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
