@@ -97,3 +97,19 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_made(t1, tmp_path):
     with pytest.raises(InputError, match="outlines no lesion"):
         made(t1, tmp_path / "none.nii.gz", THIN, trust=TrustOptions(lesion=lesion(tmp_path / "empty", empty=True)))
     assert not list(tmp_path.glob("none*"))
+
+
+def test_a_made_file_is_judged_by_what_it_was_made_of(t1, tmp_path, capsys):
+    out, page = tmp_path / "thin.nii.gz", tmp_path / "page.html"
+    there = made(t1, out, THIN, trust=TrustOptions(report=True)).trust
+    args = ["trust", "synthesis", str(out), "--measured", str(t1)]
+    assert main([*args, "-o", str(page), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["method"] == "nearest" and told["agreement"]["made"] == there["agreement"]["made"]
+    assert told["edges"] == there["edges"] and "Trust report: thin.nii.gz" in page.read_text()
+    sidecar_path(out).unlink()
+    assert main([*args, "--thickness", "3"]) == 0
+    assert "the B-spline" in capsys.readouterr().out
+    other = lesion(tmp_path, (8, 30, 30))
+    assert main(["trust", "synthesis", str(other), "--measured", str(t1)]) == 3
+    assert "lie elsewhere" in capsys.readouterr().err

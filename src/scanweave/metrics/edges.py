@@ -80,11 +80,11 @@ def heights(image: Floats) -> Floats:
 def new_edges(image: Floats, inputs: Sequence[Floats], along: NDArray[np.float64], *, thinner: float = 1.0) -> NewEdges:
     """Find edges of `image` that no input has within a voxel.
 
-    An edge rises by `EDGE` times the noise, or more: that of the image or of an input there, whichever is stronger, and
-    at least `VISIBLE`. It is new where every input, within one voxel, rises by less than `TRACE` times its own noise,
-    or `DWARFED` times less than the edge (both in noise). Within a voxel is: in its plane, and in all of its slices that
-    are no further than one spacing. What is as thin as one slice of `image` shows so much more weakly in a thicker one
-    as that is thicker; so much weaker traces count.
+    An edge rises by `EDGE` times the noise, or more: that of the image or of an input there, whichever is stronger,
+    and at least `VISIBLE`. It is new where every input, within one voxel, rises by less than `TRACE` times its own
+    noise, or `DWARFED` times less than the edge (both in noise). Within a voxel is: in its plane, and in all of its
+    slices that are no further than one spacing. What is as thin as one slice of `image` shows more weakly in a thicker
+    one, by as much as that is thicker; so much weaker traces count.
 
     Args:
         image: ``(slice, row, column)``, scaled so that its window is 0 to 1.
