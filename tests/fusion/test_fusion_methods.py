@@ -8,6 +8,7 @@ import torch
 
 from scanweave.errors import UsageError
 from scanweave.fusion.methods import Method, State, available, create
+from scanweave.fusion.scene import common_box
 
 WITHOUT_WEIGHTS = ("hold", "bicubic", "temporal-linear", "flow")
 
@@ -29,6 +30,17 @@ def test_every_method_speaks_the_protocol(name, experiment):
     assert made.dtype == torch.float32
     assert made.shape == (3, 1, 28, 44)  # whole coarse pixels
     torch.testing.assert_close(state.at([0.005]).frames[0], made[1])
+
+
+@pytest.mark.parametrize("name", WITHOUT_WEIGHTS)
+def test_cameras_of_any_proportion_turned_and_shifted(name, experiment):
+    pair = experiment(shape=(60, 71), ratio=3.7, scale=3.3, angle=0.03, offset=(4, 2))
+    state = create(name).prepare(pair.coarse, pair.sharp, pair.calibration)
+    x0, y0, x1, y1 = common_box(pair.calibration)
+    made = state.at([0.005, 0.006]).frames[:, 0].numpy()
+    assert made.shape == (2, y1 - y0, x1 - x0)
+    truth = np.stack([pair.truth.unit(i)[y0:y1, x0:x1] for i in (5, 6)])
+    assert np.sqrt(np.square(made - truth)[:, 4:-4, 4:-4].mean()) < {"hold": 0.1, "flow": 0.02}.get(name, 0.06)
 
 
 @pytest.mark.parametrize("name", ["hold", "temporal-linear", "flow"])

@@ -160,7 +160,7 @@ def fuse_case(
         check_output(path, case.files, overwrite=overwrite)
     store = PartialFolder(place, plan, resume=resume, overwrite=overwrite)
     with until_whole(store):
-        making = _Making(job, runs, store)
+        making = _Making(job, runs, store, options.published)
         # scores come first: a frame that is no truth is found before anything is written
         scores = making.scores(lambda done: report("making and scoring frames", done, len(job)))
         fused = fused_by(job, making.frame)
@@ -186,6 +186,7 @@ class _Making:
     job: Job
     runs: Opened
     store: PartialFolder
+    published: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -249,9 +250,12 @@ class _Making:
             mae=mae(made, truth),
             known=own or (target is not None and target in pick.sharp),
             to_nearest=float(np.abs(ends - pick.time).min()),
-            published=published_scores(eight_bits(made), eight_bits(truth), virtual=self.runs.truth is not None),
+            published=self._published(made, truth) if self.published else None,
             shares=self._shares(i),
         )
+
+    def _published(self, made: Plane, truth: Plane) -> tuple[float, float, float, float]:
+        return published_scores(eight_bits(made), eight_bits(truth), virtual=self.runs.truth is not None)
 
     def _shares(self, i: int) -> tuple[float, ...]:
         return tuple((self.store.read(i) or {}).get("likeness", np.empty(0)).tolist())
@@ -320,13 +324,14 @@ def _means(scores: Sequence[Score]) -> dict[str, Any]:
     counted = [one for one in scores if not one.known and np.isfinite(one.psnr)]
     if not counted:
         return {}
+    published = [one.published[0] for one in counted if one.published is not None]
     return {
         "frames": len(counted),
         "left_out_as_known": sum(one.known for one in scores),
         "psnr": float(np.mean([one.psnr for one in counted])),
         "ssim": float(np.mean([one.ssim for one in counted])),
         "mae": float(np.mean([one.mae for one in counted])),
-        "published_psnr": float(np.mean([one.published[0] for one in counted])),
+        **({"published_psnr": float(np.mean(published))} if published else {}),
     }
 
 

@@ -38,7 +38,7 @@ class Score:
         mae: Over the window.
         known: Whether the method was given the frame itself: no score counts then.
         to_nearest: Seconds to the nearest sharp frame that it was made of.
-        published: ``psnr``, ``psnr_255``, ``aad`` and ``ssim`` as published, on 8 bits.
+        published: ``psnr``, ``psnr_255``, ``aad`` and ``ssim`` as published, on 8 bits; None unless asked for.
         shares: What the network told of its five frames, if it did.
     """
 
@@ -49,7 +49,7 @@ class Score:
     mae: float
     known: bool
     to_nearest: float
-    published: tuple[float, float, float, float]
+    published: tuple[float, float, float, float] | None = None
     shares: tuple[float, ...] = ()
 
 
@@ -78,6 +78,8 @@ def write_table(scores: Sequence[Score], path: Path) -> None:
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["index", "psnr", "aad", "ssim", *shares, "mask", "time", "to_nearest", "psnr_255"])
     for one in scores:
+        if one.published is None:
+            raise ValueError(f"frame {one.index} has no published scores")
         own, comparable, aad, alike = one.published
         row: list[Any] = [one.index, own, aad, alike, *one.shares[: len(shares)], int(one.known)]
         table.writerow([*row, one.time, one.to_nearest, comparable])

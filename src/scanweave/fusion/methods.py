@@ -99,16 +99,17 @@ class PickedState:
         return self.made([self.choice.pick(float(time)) for time in times])
 
     def made(self, picks: Sequence[Pick]) -> Made:
-        """Return a frame for each choice of frames."""
+        """Return a frame for each choice of frames, cropped to what both cameras see."""
         parts = [self.make(pick) for pick in picks]
         extras = {name: torch.cat([part.extras[name] for part in parts]) for name in parts[0].extras}
         spreads = [part.uncertainty for part in parts if part.uncertainty is not None]
         whole = torch.cat(spreads) if len(spreads) == len(parts) else None
-        return Made(torch.cat([part.frames for part in parts]), whole, extras)
+        frames = self.scene.cropped(torch.cat([part.frames for part in parts]))
+        return Made(frames, None if whole is None else self.scene.cropped(whole), extras)
 
     @abstractmethod
     def make(self, pick: Pick) -> Made:
-        """Return one frame ``(1, 1, row, column)`` of those chosen."""
+        """Return one frame ``(1, 1, row, column)`` of those chosen; it may be filled up as the scene is."""
 
 
 def around(method: Method) -> int:

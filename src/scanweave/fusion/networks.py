@@ -153,7 +153,7 @@ class _NetworkState(PickedState):
         """
         with running(remedy=_REMEDY), self._arithmetic():
             frame, extras = self._run(pick)
-        return Made(self.scene.cropped(frame.float().cpu()), extras=extras)
+        return Made(frame.float().cpu(), extras=extras)
 
     def _run(self, pick: Pick) -> tuple[Tensor, dict[str, Tensor]]:
         coarse = torch.cat([self._coarse(i) for i in pick.fast], dim=1)

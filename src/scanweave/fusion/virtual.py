@@ -119,7 +119,7 @@ def virtual(run: Cine, options: VirtualOptions, *, field: Field | None = None, w
             method="stated",
             coarse_shape=(shape[0], shape[1]),
             sharp_shape=truth.shape,
-            matrix=as_rows(matrix),  # type: ignore[arg-type]
+            matrix=as_rows(matrix),
             clocks=clocks,
         ),
         truth,
