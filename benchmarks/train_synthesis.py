@@ -172,15 +172,22 @@ def page(rows: Mapping[str, Row], facts: Mapping[str, Any], log: Sequence[str]) 
             "| step | PSNR, dB | SSIM | mean absolute error |",
         ]
         lines += ["| ---: | ---: | ---: | ---: |"]
-        lines += [f"| {one['step']} | {one['psnr']:.2f} | {one['ssim']:.4f} | {one['mae']:.4f} |" for one in scores]
+        lines += [f"| {_when(one)} | {one['psnr']:.2f} | {one['ssim']:.4f} | {one['mae']:.4f} |" for one in scores]
     return "\n".join(lines) + "\n"
 
 
-def ship(network: UniCoal) -> Path:
-    """Write the network into the package, float16."""
+def _when(event: Mapping[str, Any]) -> str:
+    """Return the step of an event, and before it the stage where there was more than one."""
+    return f"{event['stage']}: {event['step']}" if "stage" in event else str(event["step"])
+
+
+def ship(network: UniCoal, told: str) -> Path:
+    """Write the network into the package, float16, its card saying how it was trained."""
     path = BUNDLED / f"{NAME}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    return weights.save(network.half(), path)
+    card = weights.card_of(network)
+    notes = (*card.notes, *([told] if told else []), "takes brains without skull, in axial slices of about 1 mm")
+    return Path(weights.save(network.half(), path, card.model_copy(update={"notes": notes})))
 
 
 def main() -> int:
@@ -216,7 +223,7 @@ def main() -> int:
         kept = thinned(lines, _LOG_BYTES)
         place.with_suffix(".log.jsonl").write_text("".join(f"{line}\n" for line in kept))
     if options.ship and gain(rows) >= MARGIN:
-        print(ship(network))
+        print(ship(network, options.told))
     return 0
 
 

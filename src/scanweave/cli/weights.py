@@ -123,15 +123,15 @@ def _list(command: List) -> int:
     rows = [_row(path) for path in weights.listed()]
     if command.json:
         print_json(rows)
-    elif not rows:
-        print(f"none; put files of weights into {weights.home() / 'weights'}")
-    else:
+        return 0
+    if rows:
         table = Table(box=None, pad_edge=False)
         for column in rows[0]:
-            table.add_column(column)
+            table.add_column(column, overflow="fold")  # a name that was cut could not be given to --weights
         for row in rows:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         Terminal(highlight=False).print(table, markup=False)
+    print(f"files of weights of your own go into {weights.home() / 'weights'}")
     return 0
 
 
