@@ -77,8 +77,17 @@ def test_noise_is_not_taken_for_motion(experiment):
     states = [create("flow").prepare(one.coarse, one.sharp, one.calibration) for one in (quiet, noisy)]
     assert states[0].noise < 1e-8
     assert states[1].noise == pytest.approx(0.05**2, rel=0.3)
+    assert states[1].at([0.004]).frames.equal(torch.from_numpy(noisy.sharp.unit(1))[None, None])  # nothing is new there
     whole = create("flow", correction=1.0).prepare(noisy.coarse, noisy.sharp, noisy.calibration)
     assert error(noisy, states[1], [5, 6, 7]) < 0.7 * error(noisy, whole, [5, 6, 7])
+
+
+def test_blur_of_the_coarse_camera_is_no_news(experiment):
+    pair = experiment(shape=(48, 96), blur=1.0)
+    states = {name: create(name).prepare(pair.coarse, pair.sharp, pair.calibration) for name in WITHOUT_WEIGHTS}
+    errors = {name: error(pair, state, [5, 6, 7]) for name, state in states.items()}
+    assert errors["flow"] == min(errors.values())
+    assert errors["flow"] < 0.6 * errors["temporal-linear"]
 
 
 def test_names_and_options():

@@ -1,17 +1,17 @@
 """Sharp frames moved to the moment by optical flow, then made to agree with the coarse frame there.
 
-With D the mean over a coarse pixel and U bicubic enlargement, the result is ``w + U(g (c - D w))``: the warped sharp
-frames w tell what is finer than a coarse pixel, the coarse frame c what is not. The gain g is Wiener's: what the
-difference has locally in excess of the noise, which is measured where both cameras took a frame at once. Motion is
-found by DIS flow (Kroeger et al., ECCV 2016) between the two sharp frames, or between coarse ones, taken at the moment
-itself.
+With D the mean over a coarse pixel and U bicubic enlargement, the result is ``w + U(g (c - D w - b))``: the warped
+sharp frames w tell what is finer than a coarse pixel, the coarse frame c what is not. The bias b is what the two
+cameras differ by at the moments of the two sharp frames: the coarse camera's blur is no news. The gain g is Wiener's:
+what the difference has locally in excess of the noise, which is measured where both cameras took a frame at once.
+Motion is found by DIS flow (Kroeger et al., ECCV 2016) between the two sharp frames, or between coarse ones, taken at
+the moment itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import cv2
@@ -72,7 +72,8 @@ class Flow(FusionMethod):
 @dataclass(frozen=True, eq=False)
 class _Flow(PickedState):
     method: Flow
-    flows: Recent[Hashable, Tensor] = field(default_factory=lambda: Recent(4))
+    flows: Recent[tuple[int, int], Tensor] = field(default_factory=lambda: Recent(4))
+    differences: Recent[int, Tensor] = field(default_factory=lambda: Recent(4))
 
     def make(self, pick: Pick) -> Made:
         """Warp both sharp frames to the moment, weight them by nearness, and correct what the coarse frame shows."""
@@ -81,21 +82,46 @@ class _Flow(PickedState):
         if 0 < pick.t < 1 and self.method.motion != "none":
             before, after = self._moved(pick, before, after)
         warped = torch.lerp(before, after, pick.t)
-        lacking = coarse - self.scene.blocks(warped)
+        bias, share = self._bias(pick)
+        lacking = coarse - self.scene.blocks(warped) - bias
         if self.method.correction == "auto":
-            return Made(warped + self._enlarged(_wiener(lacking, self.noise)))
+            return Made(warped + self._enlarged(_wiener(lacking, self.noise * (1 + share))))
         return Made(warped + self.method.correction * self._enlarged(lacking))
 
     @cached_property
     def noise(self) -> float:
-        """Variance of what the cameras differ by on blocks, where both took a frame at once; 0 where they never did."""
-        scene = self.scene
-        found = nearest(scene.moments, scene.sharp.times, within=self.choice.within)
-        pairs = [(i, int(k)) for i, k in enumerate(found) if k >= 0]
+        """Variance of what the cameras differ by on blocks beyond what they always do, where they took frames at once.
+
+        0 where they did so less than twice.
+        """
+        pairs = [i for i, k in enumerate(self._at_once) if k >= 0]
         some = [pairs[int(n)] for n in np.linspace(0, len(pairs) - 1, min(len(pairs), _LOOKED_AT))]
-        differences = [scene.coarse_frame(k) - scene.blocks(scene.sharp_frame(i)) for i, k in some]
-        # the median cares little for what moved in between
-        return float(np.mean([(d - d.median()).square().median() / _MEDIAN for d in differences])) if some else 0.0
+        if len(some) < 2:
+            return 0.0
+        apart = torch.cat([self._apart(i) for i in some])
+        # the median cares little for what moved in between; a mean of n frames takes up one in n of their noise
+        squares = (apart - apart.mean(dim=0)).square().flatten(1).median(dim=1).values
+        return float(squares.mean()) / _MEDIAN * len(some) / (len(some) - 1)
+
+    @cached_property
+    def _at_once(self) -> NDArray[np.int64]:
+        """The coarse frame taken at once with each sharp one, -1 where there is none."""
+        return nearest(self.scene.moments, self.scene.sharp.times, within=self.choice.within)
+
+    def _apart(self, i: int) -> Tensor:
+        """Return by how much the coarse frame at sharp frame `i` differs from it, on blocks."""
+        scene = self.scene
+        return scene.coarse_frame(int(self._at_once[i])) - scene.blocks(scene.sharp_frame(i))
+
+    def _bias(self, pick: Pick) -> tuple[Tensor, float]:
+        """Return what the cameras differ by at both sharp frames, weighted by nearness, and its share of the noise."""
+        weights = {i: w for i, w in zip(pick.sharp, (1 - pick.t, pick.t), strict=True) if self._at_once[i] >= 0}
+        total = sum(weights.values())
+        if total == 0:
+            return torch.zeros(()), 0.0
+        shares = {i: w / total for i, w in weights.items()}
+        kept = [w * self.differences.get(i, partial(self._apart, i)) for i, w in shares.items()]
+        return torch.stack(kept).sum(dim=0), sum(w * w for w in shares.values())
 
     def _moved(self, pick: Pick, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
         """Return both sharp frames moved to the moment."""
