@@ -45,6 +45,7 @@ _LIMIT = 5.0  # of residuals in colours, in noise
 _SHOWN = 4  # slices of a map
 _LABELS = {"made": "what was written", "unprojected": "before projection", "nearest": "slice repetition",
            "b-spline": "B-spline"}  # fmt: skip
+_SLOTS = {"nearest": 1, "b-spline": 2, "within": 3}  # of colours: what is judged has the first
 _READING = (
     ("Put back through the slice profile:", "a thick slice is a weighted sum of thin ones. The same sum over made "
      "slices must give the measured slice, to within its noise. It says nothing of detail that the sum does not see."),
@@ -265,11 +266,13 @@ def _by_slice(findings: Findings, unit: float, name: str) -> Chart:
     acquisition = findings.acquisition
     given = [] if acquisition is None else list(acquisition.given)
     series = []
-    for slot, (key, one) in enumerate((key, one) for key, one in findings.agreements.items() if key != "made" or
-                                      "unprojected" not in findings.agreements):  # fmt: skip
+    for key, one in findings.agreements.items():
+        if key == "made" and "unprojected" in findings.agreements:
+            continue
         own = key in ("made", "unprojected")
         label = findings.job.method.name if own else _LABELS[key]
         values = [value / unit for value in one.by_slice]
+        slot = _SLOTS.get(findings.job.method.name if own else key, 0)
         series.append(Series(label, given, values, slot=slot, style="line+points", bold=own))
     return chart(
         [Panel(series, from_zero=True)],
@@ -283,11 +286,12 @@ def _by_slice(findings: Findings, unit: float, name: str) -> Chart:
 def _spectrum(findings: Findings) -> Chart:
     spacing, series = findings.job.subject.grid.spacing[0], []
     top = min(float(spectrum[0][-1]) for spectrum in findings.spectra.values())
-    for slot, (name, (frequencies, power)) in enumerate(findings.spectra.items()):
+    for name, (frequencies, power) in findings.spectra.items():
         seen = (frequencies <= top) & (power > 0)
-        label = "within slices, measured" if name == "within" else f"across slices, {_LABELS.get(name, name)}"
+        label = "within slices" if name == "within" else f"across, {_LABELS.get(name, name)}"
         levels = 10 * np.log10(power[seen])
         bold = name == findings.job.method.name
+        slot = _SLOTS.get(name, 0)
         series.append(Series(label, frequencies[seen].tolist(), levels.tolist(), slot=slot, bold=bold))
     marks = (Mark(0.5 / spacing, "all that slices hold"), Mark(1 / spacing, "one slice"))
     return chart(
