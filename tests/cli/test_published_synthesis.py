@@ -49,3 +49,5 @@ def test_what_is_wrong_leaves_nothing(config, tmp_path, capsys):
         assert main(["as-published", "uni-coal", "-o", str(output), "--", *words]) in (2, 3)
         assert not output.exists()
     assert "did you mean optimizer.lr_" in capsys.readouterr().err
+    assert main(["as-published", "uni-coal", "-o", str(output), "--config-file", str(config)]) == 2
+    assert "its words follow --" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import tyro
 from ..batch.inputs import Run
 from ..batch.published import write_most_dsa, write_slow_motion
 from ..batch.published_synthesis import translate_training
+from ..errors import UsageError
 from .common import Inputs, Meter, Output, Reading, given, parse, print_json
 from .warned import weights_warnings
 
@@ -132,8 +133,17 @@ def main(args: Sequence[str]) -> int:
 
 
 def _parted(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return our words and, after ``--``, those of the published program."""
+    """Return our words and, after ``--``, those of the published program.
+
+    Raises:
+        UsageError: There are none of uni-coal's.
+    """
     words = list(args)
+    if words[:1] == ["uni-coal"] and not {"--", "-h", "--help"} & set(words):
+        raise UsageError(
+            "nothing says what the published program was given",
+            remedy="its words follow --, such as: -- --config-file final.yml --model unicoal",
+        )
     cut = words.index("--") if "--" in words and words[0] == "uni-coal" else len(words)
     return words[:cut], words[cut + 1 :]
 
