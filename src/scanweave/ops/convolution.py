@@ -22,6 +22,9 @@ class Convolution(nn.Conv2d):
     It has neither groups nor dilation, and pads with zeros.
     """
 
+    def __init__(self, channels_in: int, channels_out: int, side: int, *, stride: int = 1, padding: int = 0) -> None:
+        super().__init__(channels_in, channels_out, side, stride=stride, padding=padding)
+
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(B, channels_in, h, w)`` to ``(B, channels_out, ...)``."""
         (tall, wide), (down, right) = self.kernel_size, self.stride
@@ -59,14 +62,25 @@ class Doubling(nn.ConvTranspose2d):
         return (made if self.bias is None else made + self.bias).permute(0, 3, 1, 2)
 
 
+class Linear(nn.Linear):
+    """``nn.Linear`` by :func:`linear`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``(..., features_in)`` to ``(..., features_out)``."""
+        return linear(input, self.weight, self.bias)
+
+
 def _pays(layer: nn.Conv2d | nn.ConvTranspose2d, input: Tensor, pixels: int) -> bool:
     """Whether a layer that makes maps of so many pixels is better a matrix product."""
     weight = layer.weight
+    if not plain_cpu(input, weight):  # asked first: what compares sizes would bind an exported graph to them
+        return False
     made = input.shape[0] * pixels * layer.out_channels
     return (
-        weight.numel() >= _OUTWEIGHS * made
+        made > 0
+        and weight.numel() >= _OUTWEIGHS * made
+        and input.shape[1] == layer.in_channels
         and weight.is_contiguous(memory_format=torch.channels_last)
-        and plain_cpu(input, weight)
     )
 
 
@@ -74,9 +88,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Apply a linear map as ``F.linear`` does: ``(..., n)`` to ``(..., m)`` by ``(m, n)``.
 
     In plain inference on a CPU it is oneDNN's product, which is faster than that of BLAS on processors not made by
-    the maker of MKL (a third on an AMD EPYC), where PyTorch has it.
+    the maker of MKL (a third on an AMD EPYC), where PyTorch has it and it is not switched off.
     """
-    if plain_cpu(x, weight) and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    if _has_product() and plain_cpu(x, weight):
+        dense = None if bias is None else bias.contiguous()  # oneDNN would read past the strides of a bias
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, dense, "none", [], "")
         return made
     return F.linear(x, weight, bias)
+
+
+def _has_product() -> bool:
+    """Whether this PyTorch was built with oneDNN's product, and may use it."""
+    return bool(torch.backends.mkldnn.enabled) and hasattr(torch.ops.mkldnn, "_linear_pointwise")

@@ -144,7 +144,7 @@ def _gathered(image: Tensor, places: Tensor, convention: str) -> Tensor:
         corners.append(corner.long())
         shares.append(inside - corner)
     (column, row), (right, below) = corners, shares
-    first = row * width + column + torch.arange(batch).view(-1, 1, 1) * (height * width)
+    first = row * width + column + torch.arange(batch, device=image.device).view(-1, 1, 1) * (height * width)
     across, down = int(width > 1), width if height > 1 else 0
     rows = torch.stack((first, first + across, first + down, first + down + across), dim=-1)
     left, above = 1 - right, 1 - below
