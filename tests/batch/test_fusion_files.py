@@ -194,3 +194,31 @@ def test_what_a_network_tells_of_its_frames_is_in_the_table(pair, tmp_path):
     with (tmp_path / "out.published.csv").open() as stream:
         (row,) = csv.DictReader(stream)
     assert all(np.isfinite(float(row[name])) for name in ("t-1 lo", "t lo", "t+1 lo", "t-1 hi", "t+1 hi"))
+
+
+def test_a_published_experiment_folder_as_a_case(pair, tmp_path):
+    folder, frames = tmp_path / "experiments" / "ab1", scene()
+    for place in (folder / "TIFF16" / "rec", folder / "phantom"):
+        place.mkdir(parents=True)
+    for i, one in enumerate(tifffile.imread(pair.fast.path)):
+        tifffile.imwrite(folder / "TIFF16" / "rec" / f"f{i}.tiff", one)
+    stamps = ""
+    for i, one in enumerate(frames[::4].astype(np.uint16)):
+        tifffile.imwrite(folder / "phantom" / f"img_{i:06d}.tif", one)
+        stamps += f"<Date Frame='{i}'>Tue Nov 19 2024</Date><Time Frame='{i}'>10:00:00.000 {4 * i:03d}.00 E</Time>"
+    setup = "<CameraSetup><FrameRateDouble>250000</FrameRateDouble><Gamma>0</Gamma></CameraSetup>"
+    (folder / "phantom" / "rec.xml").write_text(f"<chd>{setup}<TIMEBLOCK>{stamps}</TIMEBLOCK></chd>")
+    images = "".join(f"[IMAGE_INFO_{i + 1}]\nImageRelative={1000 * i}\n" for i in range(9))
+    (folder / "rec.ini").write_text(f"[REC_INFO]\nRecSpeed=1,000ns\nRecFrame=9\n{images}")
+    (tmp_path / "cases.csv").write_text("case\nexperiments/ab1\n")
+    here = CameraFiles(path=tmp_path)
+    (case,) = cases_of(tmp_path / "cases.csv", Case(name="", fast=here, sharp=here, calibration=pair.calibration))
+    assert case.name == "ab1"
+    made = {}
+    for mode in ("continuous", "published-continuous", "published-double"):
+        options = FusionOptions(method="temporal-linear", mode=mode, published=True)
+        made[mode] = fuse_case(case, tmp_path / f"{mode}.tif", options=options)
+    np.testing.assert_allclose(io.read(tmp_path / "continuous.tif", as_="cine").times, np.arange(9) * 1e-6, atol=1e-12)
+    assert [made[mode].frames for mode in made] == [9, 8, 3]
+    assert made["published-double"].scores["frames"] == 1  # the two that were given themselves do not count
+    assert len(SideCar.model_validate_json(sidecar_path(tmp_path / "continuous.tif").read_bytes()).plan.inputs) == 2
