@@ -94,6 +94,13 @@ def test_encoder_stages(staged, stages, agree):
         agree(out[name][0].flatten(1, 2), stages[f"block4_{block}_x"], FEATURE, relative=1e-5)
 
 
+def test_hooks_see_every_layer(most_dsa, staged):
+    """But the filters of positions, of which the kernel alone is used."""
+    layers = {name for name, module in most_dsa.named_modules() if not list(module.children())}
+    unseen = layers - staged[2].keys()
+    assert unseen == {f"feature_bone.block4.{block}.Lambda.pos_conv" for block in range(4)}
+
+
 def test_head_stages(most_dsa, staged, stages, agree):
     pair, _, out = staged
     agree(most_dsa.block[0].motion_at(pair, torch.tensor([0.5]))[:, ::4], stages["head_pixelshuffle_every4"], FEATURE)

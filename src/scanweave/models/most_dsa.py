@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..ops.convolution import Convolution, Doubling, linear
+from ..ops.convolution import Convolution, Doubling, Linear
 from ..ops.warp import backward_warp, pointed_at, sample_at
 from .frames import by_pair, check_pair, each_time, in_float32, times_of_pairs
 from .lambda_layer import LambdaLayer, to_map, to_tokens
@@ -320,14 +320,14 @@ class Mlp(nn.Module):
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels, hidden)
+        self.fc1 = Linear(channels, hidden)
         self.dwconv = DepthwiseConv(hidden)
-        self.fc2 = nn.Linear(hidden, channels)
+        self.fc2 = Linear(hidden, channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens ``(B, h, w, C)`` to the same shape."""
-        hidden = F.gelu(self.dwconv(linear(tokens, self.fc1.weight, self.fc1.bias)))
-        return linear(hidden, self.fc2.weight, self.fc2.bias)
+        out: Tensor = self.fc2(F.gelu(self.dwconv(self.fc1(tokens))))
+        return out
 
 
 class DepthwiseConv(nn.Module):
