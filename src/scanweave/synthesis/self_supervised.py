@@ -52,7 +52,7 @@ class SelfSupervised(SynthesisMethod):
     Attributes:
         thickness: Of a slice, mm. None: slices are taken to touch each other.
         profile: ``gaussian``, its full width at half maximum the thickness, or ``box``.
-        steps: Of fitting: a tenth of the default wins four fifths of what the default does, in a tenth of the time.
+        steps: Of fitting, which takes nearly all of the time; few are better than none.
         width: Channels of the network.
         seed: Of weights and examples.
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
