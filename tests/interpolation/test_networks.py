@@ -13,8 +13,8 @@ import torch
 
 from scanweave import weights
 from scanweave.cine import Cine
-from scanweave.errors import ResourceError, UsageError, WeightsError
 from scanweave.devices import device_of, running
+from scanweave.errors import ResourceError, UsageError, WeightsError
 from scanweave.interpolation.acceleration import Tiled
 from scanweave.interpolation.api import interpolate, named_method
 from scanweave.interpolation.augmentation import augmented
