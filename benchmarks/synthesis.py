@@ -15,15 +15,14 @@ processor seconds instead of wall seconds (use one thread): it stands noise from
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import synthesis_methods
 import torch
 from torch import nn
+from units import peak_gigabytes
 
 from scanweave.models import create
 
@@ -63,7 +62,7 @@ def measure(repeats: int, clock: Callable[[], float]) -> list[str]:
             units += [seconds(lambda: unit(image), clock) for _ in range(3)]
             runs.append(seconds(run, clock))
         taken, u = statistics.median(runs), min(units)
-        gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        gigabytes = peak_gigabytes()
         lines.append(
             f"| uni-coal | 256x256 | {way} | {taken:.2f} | {u:.4f} | {taken / u:.1f} "
             f"| {TARGET_U:.0f} | {PUBLISHED_U} | {gigabytes:.2f} | {PUBLISHED_GIGABYTES} |"
@@ -85,13 +84,16 @@ def main() -> None:
     lines = [HEADER, *measure(options.repeats, time.process_time if options.cpu_time else time.perf_counter)]
     print("\n".join(lines))
     if options.methods:
+        import synthesis_methods  # only now: what it imports would count as memory of the network
+
         print(f"\n{synthesis_methods.HEADER}")
         found = synthesis_methods.table(
             weights=options.weights, self_supervised=options.self_supervised, threads=options.threads
         )
         lines += ["", synthesis_methods.HEADER, *found]
     if options.output:
-        clock = " --cpu-time" if options.cpu_time else ""
+        clock = (" --cpu-time" if options.cpu_time else "") + (" --methods" if options.methods else "")
+        clock += f" --weights {options.weights}" if options.weights else ""
         told = f"`python benchmarks/synthesis.py --threads {options.threads}{clock}`, PyTorch {torch.__version__}."
         options.output.write_text("\n".join([told, "", *lines, ""]))
 

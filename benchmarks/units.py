@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -23,6 +24,18 @@ def seconds(run: Callable[[], object], clock: Clock) -> float:
     start = clock()
     run()
     return clock() - start
+
+
+def peak_gigabytes() -> float:
+    """Return the peak memory of this process.
+
+    On Linux not what `resource` says, which a process inherits from the one that started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(peak.split()[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 @dataclass(frozen=True)
@@ -49,5 +62,4 @@ def measured(run: Callable[[], object], *, repeats: int, clock: Clock, gradients
         with torch.inference_mode():
             units += [seconds(lambda: unit(image), clock) for _ in range(3)]
         runs += [taken] if turn else []
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return Taken(statistics.median(runs), min(units), peak)
+    return Taken(statistics.median(runs), min(units), peak_gigabytes())
