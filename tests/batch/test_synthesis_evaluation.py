@@ -112,7 +112,12 @@ def test_predictions_are_scored_against_their_targets(people, masks, tmp_path):
 def test_side_cars_tell_the_units_of_made_contrasts(people, tmp_path):
     reading = ReadOptions()
     subjects = subjects_of([people / "p0" / "p0_T1.nii.gz"], (), reading)
-    synthesize_files(subjects, tmp_path / "made" / "p0_T2.nii.gz", SynthesisOptions(to="T2"), reading=reading)
+    synthesize_files(
+        subjects,
+        tmp_path / "made" / "p0_T2.nii.gz",
+        SynthesisOptions(to="T2", method="histogram-matched"),
+        reading=reading,
+    )
     (tmp_path / "targets").mkdir()
     shutil.copy(people / "p0" / "p0_T1.nii.gz", tmp_path / "targets" / "p0_T2.nii.gz")  # what a copy is best at
     found = {}

@@ -107,6 +107,36 @@ def test_a_finished_result_is_left_and_another_plan_refused(tmp_path):
         made([t1], t1, THIN, overwrite=True)
 
 
+def test_nothing_of_a_replaced_result_stays_beside_the_new_one(tmp_path, weights_file):
+    t1, target = scan(tmp_path / "T1.nii.gz"), tmp_path / "t2.nii.gz"
+    drawn = (("weights", str(weights_file)), ("samples", 2))
+    made([t1], target, SynthesisOptions(to="T2", options=drawn))
+    assert (tmp_path / "t2_uncertainty.nii.gz").exists()
+    made([t1], target, OTHER, overwrite=True)
+    assert sorted(path.name for path in tmp_path.glob("t2*")) == ["t2.nii.gz", "t2.nii.gz.scanweave.json"]
+
+
+def test_a_contrast_that_nothing_shows_is_not_copied_unasked(tmp_path):
+    t1, out = scan(tmp_path / "T1.nii.gz"), tmp_path / "out"
+    with pytest.raises(UsageError, match="nothing says what T2 looks like") as caught:
+        made([t1], out, SynthesisOptions(to="T2"))
+    assert "--examples" in caught.value.remedy
+    assert not out.exists()
+    made([t1], out, SynthesisOptions(to="T2", examples=(scan(tmp_path / "other" / "T2.nii.gz", seed=1),)))
+    assert (out / "T2.nii.gz").exists()
+
+
+def test_a_thickness_holds_for_its_own_contrast_along_its_own_axis(tmp_path):
+    flair = scan(tmp_path / "FLAIR.nii.gz", seed=1)
+    t1 = scan(tmp_path / "T1.nii.gz")
+    flair.with_name("FLAIR.json").write_text('{"SliceThickness": 3}')
+    said = [made([t1, flair], tmp_path / name, THIN)[0].notes for name in ("a", "b")]
+    t1.with_name("T1.json").write_text('{"SliceThickness": 4}')
+    (own,) = made([t1, flair], tmp_path / "c", THIN)
+    assert not any("3 mm thick" in note for note in said[0])
+    assert SideCar.model_validate_json(sidecar_path(own.output).read_bytes()).trust["profile"]["thickness_mm"] == 4.0
+
+
 def test_slices_made_before_an_interruption_are_not_made_again(tmp_path, weights_file):
     t1, out = scan(tmp_path / "T1.nii.gz", shape=(9, 8, 6)), tmp_path / "out"
     options = SynthesisOptions(to="T2", options=(("weights", str(weights_file)), ("samples", 2)))

@@ -204,6 +204,9 @@ def synthesize_subject(
         written += [sidecar_path(target), *judge.write(findings, target, plan)]
         if subject.bids:
             written.append(write_bids_sidecar(target, made, sources, plan.inputs))
+        for path in outputs:
+            if path not in written and path.is_file():  # of the result that was replaced
+                path.unlink()
     return SynthesisOutcome(source, target, made, for_sidecar(findings), tuple(written), tuple(notes))
 
 
@@ -243,8 +246,10 @@ def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading
     given = dict(options.options)
     if options.examples:
         given["examples"] = tuple(one for path in options.examples for one in _examples(path, contrast, reading))
-    stated = stated_thickness(subject.files)
-    return prepare(
+    # what a header says of one contrast's slices holds for no other, and not along another axis
+    own = {contrast: subject.files[contrast]} if contrast in subject.files and options.axis == "auto" else {}
+    stated = stated_thickness(own)
+    job = prepare(
         volumes,
         to=contrast,
         spacing=options.spacing,
@@ -257,6 +262,13 @@ def _job(subject: SubjectFiles, target: Path, options: SynthesisOptions, reading
         register=options.register,
         project=options.project,
     )
+    if contrast not in volumes and options.method is None and not {"weights", "examples"} & given.keys():
+        raise UsageError(
+            f"nothing says what {contrast} looks like",
+            remedy="give --weights (scanweave weights list), or --examples of other people; --method histogram-matched"
+            " alone writes a copy",
+        )
+    return job
 
 
 def _examples(path: Path, contrast: str, reading: ReadOptions) -> list[Mapping[str, Volume]]:
