@@ -349,3 +349,15 @@ def test_plain_files_are_mapped_not_loaded(tmp_path):
 def test_axes_too_long_for_the_first_version(tmp_path):
     io.write(Volume.from_array(np.zeros((1, 1, 40000), np.uint8), spacing=(1, 1, 1)), tmp_path / "a.nii.gz")
     assert nib.load(tmp_path / "a.nii.gz").shape == (40000, 1, 1)
+
+
+def test_negative_spacings_are_refused_unless_an_sform_places_the_voxels(tmp_path):
+    path = save(tmp_path / "a.nii", voxels())
+    negative = np.float32(-2.5).tobytes()
+    noted = io.read(patch(path, 88, negative))  # pixdim[3]
+    assert any("negative spacing" in note for note in noted.source.notes)
+    np.testing.assert_allclose(noted.grid.nifti_affine, OBLIQUE, atol=1e-6)
+    patch(path, 252, np.zeros(2, np.int16).tobytes())  # qform and sform codes
+    with pytest.raises(InputError, match="negative spacing") as caught:
+        io.read(path)
+    assert "header" in caught.value.remedy

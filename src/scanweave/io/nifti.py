@@ -159,6 +159,12 @@ def placed(file: Nifti) -> tuple[Grid, dict[str, str]]:
             "The file states no orientation (qform and sform codes are 0); columns were taken to go to the left, rows"
             " to the front, slices to the head."
         )
+    steps = [float(step) for step in header["pixdim"][1:4]]
+    if min(steps) < 0:
+        stated = f"its header states a negative spacing, {' x '.join(f'{step:g}' for step in steps)}"
+        if sform is None:
+            raise InputError(stated, path=file.path, remedy="mend its header: which way axes run is said by a form")
+        file.notes.append(f"{stated[0].upper()}{stated[1:]}; the sform places the voxels.")
     with about(file.path):
         grid = Grid.of_nifti(file.shape, _in_mm(file, affine))
         _compare_forms(file, sform, qform)
