@@ -390,3 +390,11 @@ def test_illegal_input_is_refused(changed, reason, s64, given):
 def test_illegal_configs_are_refused(config):
     with pytest.raises(UsageError):
         create("uni-coal", **config)
+
+
+def test_it_compiles_as_one_graph():
+    """No break for a compiler, gradients included; the backend here is none, since not every machine has one."""
+    network = UniCoal(UniCoalConfig(resolution=32, layers=6, channel_base=64, channel_max=8)).eval()
+    source, others = torch.rand(1, 4, 32, 32), (torch.randn(1, 64), torch.eye(3)[:1], torch.rand(1, 1))
+    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    assert torch.allclose(compiled(source, *others), network(source, *others), atol=1e-6)
