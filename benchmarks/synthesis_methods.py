@@ -91,6 +91,8 @@ def row(run: Run) -> str:
     begun = time.perf_counter()
     made, truth, units = made_again(people[0], run.held, create(run.method, **options))
     taken = time.perf_counter() - begun
+    if run.method == "uni-coal":
+        units = "target"  # its 0 to 255 are those of the simulation, which the percentiles of one brain are not
     found = score(made.volume, truth, mask=first(mask, truth), units=units)
     across = (found["ssim_coronal"] + found["ssim_sagittal"]) / 2
     return (
