@@ -280,8 +280,10 @@ def test_bids_in_gives_bids_derivatives_out(tmp_path):
     made([root], tmp_path / "none", SynthesisOptions(to="T2", method="linear"))
     assert not (tmp_path / "none").exists()
     scan(root / "sub-01" / "anat" / "sub-01_run-2_T1w.nii.gz")
-    with pytest.raises(UsageError, match="shows T1, and so does"):
-        subjects_of([root], (), READING)
+    first, second = subjects_of([root], (), READING)  # a repeat stops nobody
+    assert first.files["T1"].name == "sub-01_acq-thick_T1w.nii.gz"
+    assert first.notes == ("sub-01_run-2_T1w.nii.gz was left out: sub-01_acq-thick_T1w.nii.gz shows T1 too.",)
+    assert second.notes == ()
 
 
 def test_dicom_in_gives_a_derived_series_that_says_so(series, tmp_path):

@@ -190,7 +190,7 @@ def _bids(root: Path) -> list[SubjectFiles]:
     found = []
     for folder in sorted([*root.glob("sub-*/anat"), *root.glob("sub-*/ses-*/anat")]):
         files: dict[str, Path] = {}
-        masks = []
+        masks, repeats = [], []
         for path in sorted([*folder.glob("*.nii"), *folder.glob("*.nii.gz")]):
             if _NO_IMAGE.search(stem(path)):
                 masks.append(path)
@@ -198,17 +198,15 @@ def _bids(root: Path) -> list[SubjectFiles]:
             contrast = contrast_in(stem(path).split("_")[-1])
             if contrast is None:
                 continue
-            if contrast in files:
-                raise UsageError(
-                    f"shows {contrast}, and so does {files[contrast].name}",
-                    path=path,
-                    remedy="leave one in, or name the files of one person and session as INPUT",
-                )
+            if contrast in files:  # another run, say
+                repeats.append(f"{path.name} was left out: {files[contrast].name} shows {contrast} too.")
+                continue
             files[contrast] = path
         if files:
             below = folder.relative_to(root)
             mask, notes = _mask_among(masks)
-            found.append(SubjectFiles("_".join(below.parts[:-1]), files, below, bids=True, notes=notes, mask=mask))
+            name, notes = "_".join(below.parts[:-1]), (*notes, *repeats)
+            found.append(SubjectFiles(name, files, below, bids=True, notes=notes, mask=mask))
     if not found:
         raise InputError("holds no sub-*/anat with T1w, T2w, PDw or FLAIR", path=root, remedy="give a BIDS dataset")
     return found
