@@ -22,7 +22,12 @@ from ..training.settings import build, commented_yaml, read_settings, refuse_unk
 from .common import Meter, parse, print_json
 from .warned import weights_warnings
 
-HOMES = ("scanweave.deformation.recipe", "scanweave.interpolation.recipe", "scanweave.synthesis.recipe")
+HOMES = (
+    "scanweave.deformation.recipe",
+    "scanweave.fusion.recipe",
+    "scanweave.interpolation.recipe",
+    "scanweave.synthesis.recipe",
+)
 """Where the jobs list what they can train, as ``RECIPES``; shipped configurations lie beside, in ``recipes/``."""
 
 
