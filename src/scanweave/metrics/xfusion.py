@@ -22,7 +22,7 @@ _LEAST = 1e-8  # what the form for tensors adds to the error, so that equal imag
 
 def eight_bits(unit: NDArray[Any]) -> NDArray[np.uint8]:
     """Return pixels of [0, 1] as the programs write them: clamped, times 255, rounded half to even."""
-    return np.rint(np.clip(unit, 0, 1) * _TOP).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(unit, 0, 1) * _TOP), np.uint8)
 
 
 def basicsr_psnr(estimate: Pixels, truth: Pixels, *, border: int = 0) -> float:
