@@ -15,6 +15,7 @@ from torch import nn
 
 from ..errors import UsageError
 from ..ops.memory import keep_freed_memory
+from .block_fusion import BlockFusion, BlockFusionConfig
 from .drdm import Drdm, DrdmConfig
 from .edvr_stf import EdvrStf, EdvrStfConfig
 from .most_dsa import MostDsa, MostDsaConfig
@@ -28,6 +29,8 @@ from .uni_coal_critic import UniCoalCritic, UniCoalCriticConfig
 
 __all__ = [
     "NETWORKS",
+    "BlockFusion",
+    "BlockFusionConfig",
     "Drdm",
     "DrdmConfig",
     "EdvrStf",
@@ -66,6 +69,7 @@ class Network:
 
 
 NETWORKS = {
+    "block-fusion": Network(BlockFusion, BlockFusionConfig),
     "drdm": Network(Drdm, DrdmConfig),
     "edvr-stf": Network(EdvrStf, EdvrStfConfig),
     "most-dsa": Network(MostDsa, MostDsaConfig),

@@ -17,12 +17,13 @@ from torch.overrides import TorchFunctionMode
 from ..errors import UsageError, WeightsError
 from ..io.files import atomic_output
 from ..models import NETWORKS, create
-from . import drdm, edvr_stf, most_dsa, raft, sam, super_slomo, swin_xvr, uni_coal, uni_coal_critic
+from . import block_fusion, drdm, edvr_stf, most_dsa, raft, sam, super_slomo, swin_xvr, uni_coal, uni_coal_critic
 from .card import Card, Decision, WeightsWarning, card_of, config_of, network_name
 from .containers import Content, read_content
 from .layouts import Layout, Unpacked, without_prefix
 
 LAYOUTS: dict[str, Layout] = {
+    "block-fusion": block_fusion.LAYOUT,
     "drdm": drdm.LAYOUT,
     "edvr-stf": edvr_stf.LAYOUT,
     "most-dsa": most_dsa.LAYOUT,
