@@ -128,15 +128,11 @@ class _Flow(PickedState):
         if self.method.motion == "coarse":
             ends = nearest(self.scene.moments, self.scene.sharp.times[list(pick.sharp)]).tolist()
             shown = {i: self._enlarged(self.scene.coarse_frame(i)) for i in {*ends, pick.middle}}
-            to_before, to_after = (_flow(shown[pick.middle], shown[i]) for i in ends)
+            to_before, to_after = (flow_between(shown[pick.middle], shown[i]) for i in ends)
         else:
-            # the flow from one sharp frame to the other, read where the moment is: exact for even motion
-            forward = self.flows.get(pick.sharp, lambda: _flow(before, after))
-            backward = self.flows.get(pick.sharp[::-1], lambda: _flow(after, before))
-            t = pick.t
-            # Jiang et al., "Super SloMo", CVPR 2018, equation 4
-            to_before = -(1 - t) * t * forward + t * t * backward
-            to_after = (1 - t) ** 2 * forward - t * (1 - t) * backward
+            forward = self.flows.get(pick.sharp, lambda: flow_between(before, after))
+            backward = self.flows.get(pick.sharp[::-1], lambda: flow_between(after, before))
+            to_before, to_after = flows_at(forward, backward, pick.t)
         return backward_warp(before, to_before), backward_warp(after, to_after)
 
     def _enlarged(self, blocks: Tensor) -> Tensor:
@@ -145,8 +141,27 @@ class _Flow(PickedState):
         return F.interpolate(blocks, scale_factor=self.scene.step, mode="bicubic", align_corners=False)
 
 
-def _flow(first: Tensor, second: Tensor) -> Tensor:
-    """Return the flow from `first` to `second`, ``(1, 2, row, column)`` in pixels, columns before rows."""
+def flows_at(forward: Tensor, backward: Tensor, t: float) -> tuple[Tensor, Tensor]:
+    """Return the flows from a moment between two frames to the first and to the second, of those between the two.
+
+    They are read where the moment's pixel is: exact for even motion. Jiang et al., "Super SloMo", CVPR 2018, eq. 4.
+    """
+    to_first = -(1 - t) * t * forward + t * t * backward
+    return to_first, (1 - t) ** 2 * forward - t * (1 - t) * backward
+
+
+def moved_to(moment: float, before: Tensor, after: Tensor, forward: Tensor, backward: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both frames ``(1, 1, row, column)`` moved to a moment between them by the flows from one to the other."""
+    to_before, to_after = flows_at(forward, backward, moment)
+    return backward_warp(before, to_before), backward_warp(after, to_after)
+
+
+def flow_between(first: Tensor, second: Tensor) -> Tensor:
+    """Return the flow from `first` to `second`, both ``(1, 1, row, column)``, by DIS.
+
+    Returns:
+        ``(1, 2, row, column)`` in pixels, columns before rows.
+    """
     both = torch.cat([first, second]).squeeze(1).numpy()
     low, high = np.percentile(both, (0.5, 99.5))
     pictures = [_picture(one, low=float(low), high=float(high)) for one in both]
