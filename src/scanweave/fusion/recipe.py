@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from ..training import RecipeEntry
+from . import block_recipe
 
-RECIPES: dict[str, RecipeEntry] = {}
+RECIPES: dict[str, RecipeEntry] = {"block-fusion": block_recipe.ENTRY}
