@@ -21,7 +21,16 @@ TIMES = [0.25, 0.7]
 
 
 def test_every_network_is_covered():
-    others = {"block-fusion", "drdm", "edvr-stf", "raft", "sam-vit-b-encoder", "swin-xvr", "uni-coal", "uni-coal-critic"}
+    others = {
+        "block-fusion",
+        "drdm",
+        "edvr-stf",
+        "raft",
+        "sam-vit-b-encoder",
+        "swin-xvr",
+        "uni-coal",
+        "uni-coal-critic",
+    }
     assert set(SMALL) | others == set(NETWORKS)
 
 
@@ -165,7 +174,8 @@ def test_each_pair_may_have_its_own_times(network, frames):
 
 def test_unknown_names_and_options_are_refused():
     with pytest.raises(
-        UsageError, match="choose among: block-fusion, drdm, edvr-stf, most-dsa, raft, sam-vit-b-encoder, super-slomo, swin-xvr"
+        UsageError,
+        match="choose among: block-fusion, drdm, edvr-stf, most-dsa, raft, sam-vit-b-encoder, super-slomo, swin-xvr",
     ):
         create("film")
     with pytest.raises(UsageError, match="it has: warp_convention, mean"):

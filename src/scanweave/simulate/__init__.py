@@ -30,6 +30,7 @@ from .contrast import (
 from .echo import EchoConfig, EchoParams
 from .motion import Contraction, Motion, Rigid, Ripple, Wave, draw_ripple
 from .overlay import Mark, Sector, Shutter, held
+from .radiography import RadiographyConfig, RadiographyParams
 from .samples import PairsConfig, SimulatedPairs
 from .scenes import SCENES, cine, draw, flow, parse, render
 from .still import Still, StillConfig, StillParams
@@ -57,6 +58,8 @@ __all__ = [
     "Mark",
     "Motion",
     "PairsConfig",
+    "RadiographyConfig",
+    "RadiographyParams",
     "RandomContrast",
     "Rigid",
     "Ripple",
