@@ -156,8 +156,8 @@ class Fuse:
     """One run that stands for both cameras, which are simulated; what is made is scored against it."""
 
     method: str | None = None
-    """hold, bicubic, temporal-linear, flow; edvr-stf, swin-xvr with --weights. By default edvr-stf with weights, else
-    flow."""
+    """hold, bicubic, temporal-linear, flow; block-fusion, whose weights come with scanweave; edvr-stf, swin-xvr with
+    --weights. By default edvr-stf with weights, else flow."""
 
     mode: Literal["continuous", "held-out", "published-continuous", "published-double"] = "continuous"
     """A frame at every moment of the fast camera; or each sharp frame again, from its neighbours, with scores. The

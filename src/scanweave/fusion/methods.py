@@ -160,6 +160,12 @@ def _swin_xvr(**options: Any) -> Method:
     return SwinXvrMethod(**options)
 
 
+def _block_fusion(**options: Any) -> Method:
+    from .block_method import BlockFusionMethod
+
+    return BlockFusionMethod(**options)
+
+
 _BUILT_IN: tuple[tuple[str, Callable[..., Method]], ...] = (
     ("hold", _hold),
     ("bicubic", _bicubic),
@@ -168,5 +174,6 @@ _BUILT_IN: tuple[tuple[str, Callable[..., Method]], ...] = (
 )
 for _name, _factory in _BUILT_IN:
     register(_name, _factory)
+register("block-fusion", _block_fusion, weights=True)
 register("edvr-stf", _edvr_stf, weights=True)
 register("swin-xvr", _swin_xvr, weights=True)

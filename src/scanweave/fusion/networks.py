@@ -134,12 +134,18 @@ class SwinXvrMethod(NetworkMethod):
         config = network.config
         unit = _SCALE * math.lcm(*config.window[1:], _LEVELS if config.aligned else 1)
         frames = bound(coarse, sharp, calibration, step=_SCALE, multiple=unit, around=self.around)
-        return _NetworkState(*frames, self, network, unit)
+        return NetworkState(*frames, self, network, unit)
 
 
 @dataclass(frozen=True, eq=False)
-class _NetworkState(PickedState):
-    """Frames of a network, each from its five alone."""
+class NetworkState(PickedState):
+    """Frames of a network, each from its five alone.
+
+    Attributes:
+        method: Whose frames they are.
+        network: As it says.
+        unit: What sides are multiples of, in sharp pixels.
+    """
 
     method: NetworkMethod
     network: nn.Module
@@ -181,7 +187,7 @@ class _NetworkState(PickedState):
 
 
 @dataclass(frozen=True, eq=False)
-class _Edvr(_NetworkState):
+class _Edvr(NetworkState):
     """Frames of EDVR-STF: as long as frames are whole, features of each are kept for the next."""
 
     fast: Recent[int, tuple[Tensor, Features]] = field(default_factory=lambda: Recent(3))
