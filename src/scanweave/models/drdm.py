@@ -138,9 +138,10 @@ class Drdm(nn.Module):
             raise ValueError(f"give one whole step, or one for each of {batch} images, not {step}")
         if not torch.compiler.is_compiling() and (steps.min() < 0 or steps.max() >= self.config.steps):
             raise ValueError(f"steps are 0 to {self.config.steps - 1}, not {step}")
-        embedded = self.time_embed(steps.reshape(-1).expand(batch))
+        embedded = self.time_embed(steps.reshape(-1))  # of one step once: a product of more rows rounds differently
         heads = (self.te1, self.te2, self.te3, self.te_mid, self.te4, self.te5, self.te_out)
-        return Times(*(head(embedded).view(batch, -1, *[1] * self.config.ndims) for head in heads))
+        told = (head(embedded).expand(batch, -1) for head in heads)
+        return Times(*(values.reshape(batch, -1, *[1] * self.config.ndims) for values in told))
 
     def once(self, image: Tensor, times: Times) -> Tensor:
         """Predict in a single pass: the U-Net alone, its displacement clamped to one side less a voxel."""
