@@ -1,4 +1,7 @@
-"""``scanweave prepare`` makes training sets, of clips for interpolation or volumes for synthesis, and verifies them."""
+"""``scanweave prepare`` makes training sets, of clips for interpolation or volumes for synthesis, and verifies them.
+
+``scanweave prepare download`` fetches published data.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Annotated, Any, Literal, cast
 
 import tyro
 
+from ..batch.download import DownloadOutcome, fetch
 from ..batch.gathering import SetInputs
 from ..batch.preparation import PrepareOutcome, prepare_set
 from ..batch.prepare_options import PrepareOptions
@@ -106,9 +110,37 @@ class Check:
     """Show the traceback of an error."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """Fetch published data, and unpack them: resumed where an earlier call broke off, verified by a checksum.
+
+    Of an archive with CLASS/LR and CLASS/HR comes OUTPUT/CLASS_b0_0/LR and .../HR, as the published fusion program lays
+    out its tests; any other is unpacked as it is. What has arrived lies in OUTPUT.partial/ until it is whole.
+    """
+
+    url: tyro.conf.Positional[str]
+    """Address of a zip archive, or of any file: http or https."""
+
+    output: Output
+    """Folder to unpack into; it may hold other things."""
+
+    sha256: str | None = None
+    """What the file must hash to; it is told when a file has arrived."""
+
+    overwrite: bool = False
+    """Replace what is in OUTPUT under the same names."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
 Command = (
     Annotated[Interpolation, tyro.conf.subcommand("interpolation")]
     | Annotated[Synthesis, tyro.conf.subcommand("synthesis")]
+    | Annotated[Download, tyro.conf.subcommand("download")]
     | Annotated[Check, tyro.conf.subcommand("check")]
 )
 
@@ -119,6 +151,8 @@ def main(args: Sequence[str]) -> int:
     command = parse(cast(Any, Command), words, prog="prepare")
     if isinstance(command, Synthesis):
         return _synthesis(command)
+    if isinstance(command, Download):
+        return _download(command)
     return _check(command) if isinstance(command, Check) else _interpolation(command)
 
 
@@ -168,6 +202,24 @@ def _print_set(outcome: SynthesisSetOutcome) -> None:
     for split, subjects in outcome.subjects.items():
         print(f"  {split}: {subjects} subjects of {outcome.patients[split]} patients")
     print(f"  {outcome.output}: {outcome.slices} slices")
+
+
+def _download(command: Download) -> int:
+    with Meter(silent=command.json) as meter:
+        outcome = fetch(command.url, command.output, sha256=command.sha256, overwrite=command.overwrite, progress=meter)
+    if command.json:
+        print_json(outcome)
+    else:
+        _print_download(outcome)
+    return 0
+
+
+def _print_download(outcome: DownloadOutcome) -> None:
+    if outcome.resumed:
+        print(f"note: {outcome.resumed} bytes were there already", file=sys.stderr)
+    print(f"{outcome.bytes} bytes, SHA-256 {outcome.sha256}: {outcome.files} files")
+    for path in outcome.runs or outcome.entries:
+        print(f"  {path}")
 
 
 def _check(command: Check) -> int:
