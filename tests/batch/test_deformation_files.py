@@ -125,11 +125,10 @@ def test_an_interrupted_run_goes_on_to_the_same_files(files, tmp_path, monkeypat
 
 def test_copies_of_a_network_do_not_depend_on_where_a_run_was_interrupted(tmp_path, drdm, monkeypatch):
     """A network rounds differently in batches of other sizes, and its steps make pixels of that."""
-    monkeypatch.setattr(deformation, "_AT_ONCE", 2)
     io.write(ball((1, 16, 24))[0], tmp_path / "flat.nii.gz")
     weights.save(drdm(0.02, ndims=2, steps=4), tmp_path / "small.safetensors")
     given = (("weights", str(tmp_path / "small.safetensors")), ("side", 16), ("level", 16))
-    how = {"options": DeformOptions(n=4, method="drdm", options=given)}
+    how = {"options": DeformOptions(n=4, method="drdm", options=given, at_once=2)}
     whole = deform_file((tmp_path / "flat.nii.gz",), tmp_path / "whole", **how).manifest
     deform_file((tmp_path / "flat.nii.gz",), tmp_path / "out", **how)
     for k in (1, 2):

@@ -98,6 +98,8 @@ def test_bad_words_are_refused_in_one_line(scan, capsys):
         (2, ["scan.mha", "-o", "no", "--preset", "safe"]),
         (2, ["scan.mha", "-o", "no", "--slices", "a,b"]),
         (2, ["scan.mha", "-o", "no", "--strength", "-1"]),
+        (2, ["scan.mha", "-o", "no", "--at-once", "0"]),
+        (2, ["scan.mha", "-o", "no", "--compile"]),
         (6, ["scan.mha", "-o", "no", "--method", "drdm"]),
         (6, ["scan.mha", "-o", "no", "--method", "drdm", "--weights", "scan.mha"]),
         (2, ["scan.mha", "--published-layout", "config.yaml"]),

@@ -65,6 +65,31 @@ def test_what_was_drawn_makes_the_same_copy_again(heart):
     assert not np.array_equal(first.image.voxels, second.image.voxels)
 
 
+def test_the_verb_has_the_options_of_the_command(heart, drdm):
+    scan, _ = heart
+    (held,) = deform(scan, generator=seeded(), through_plane=False, max_displacement=9.0)
+    assert float(np.abs(held.displacement.in_voxels()[0]).max()) < 1e-3
+    flat = Volume.from_array(scan.voxels[5:6], affine=TURNED)
+    network = drdm(0.02, steps=4)
+    options = {"method": "drdm", "weights": network, "level": 16, "preset": "fast", "side": 24, "device": "cpu"}
+    with pytest.raises(ValueError, match="32 of them"):  # steps of the preset; these weights have four
+        deform(flat, generator=seeded(), **options)
+    options |= {"preset": "consistent", "compile": False}
+    copies = deform(flat, n=3, generator=seeded(), at_once=2, **options)
+    assert {key: copies[0].method[key] for key in ("preset", "side", "compile")} == {
+        "preset": "consistent",
+        "side": 24,
+        "compile": False,
+    }
+    together = deform(flat, n=3, generator=seeded(), **options)
+    for one, other in zip(copies, together, strict=True):
+        np.testing.assert_allclose(one.displacement.vectors, other.displacement.vectors, atol=0.05)
+    with pytest.raises(UsageError, match="0 copies at once"):
+        deform(flat, generator=seeded(), at_once=0)
+    with pytest.raises(UsageError, match="has no option preset"):
+        deform(flat, generator=seeded(), preset="fast")
+
+
 def test_a_copy_deforms_its_own_source_to_itself(heart):
     volume, label = heart
     generator = torch.Generator().manual_seed(3)

@@ -20,8 +20,10 @@ from scanweave.deformation.fields import dense, smallest_determinant
 from scanweave.deformation.learned import DrdmMethod
 from scanweave.errors import InputError, UsageError, WeightsError
 from scanweave.grid import Grid
+from scanweave.models.drdm_compiled import CompileWarning
 from scanweave.ops.displacement import magnitude
 from scanweave.volume import Volume
+from scanweave.weights.card import Card
 
 GRID = Grid.spaced((12, 24, 20), (4.0, 1.5, 2.0))
 SLICE = Grid.spaced((1, 24, 20), (4.0, 1.5, 2.0))
@@ -172,6 +174,23 @@ class TestDrdm:
         method = DrdmMethod(weights=network)
         with pytest.raises(UsageError, match="image"):
             method.fields(method.sample(GRID, 1, seeded()), GRID)
+
+    def test_compiled_it_makes_the_same_fields_and_knows_what_its_weights_are_trained_on(self, drdm):
+        network = drdm(0.05, steps=4)
+        network.card = Card(network="drdm", config={}, origin="here", training={"config": {"data": {"side": 24}}})
+        usual = DrdmMethod(weights=network, level=16)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)  # where no compiler is, it is the same method
+            compiled = dataclasses.replace(usual, compile=True)
+            grid = Grid.spaced((1, 32, 40), (1, 1, 1))
+            drawn = usual.sample(grid, 2, seeded())
+            image = torch.rand(1, 32, 40, generator=seeded())
+            made = [dense(field) for field in compiled.fields(drawn, grid, image)]
+        for field, other in zip(usual.fields(drawn, grid, image), made, strict=True):
+            torch.testing.assert_close(dense(field), other, atol=1e-3, rtol=0)
+        assert compiled.trained == usual.trained and compiled.trained.side == 24
+        with pytest.raises(UsageError, match="compiling speeds up the CPU, not cuda"):
+            DrdmMethod(weights=network, compile=True, device="cuda")
 
     def test_its_description_tells_the_weights_by_their_hash(self, drdm):
         one, other = (DrdmMethod(weights=drdm(scale, ndims=2, channels=1, steps=8)) for scale in (0.01, 0.02))

@@ -74,7 +74,16 @@ def test_the_memory_that_fields_need_is_said_with_a_coarser_field_that_would_do(
     side = int(re.search(r"--side (\d+)", refused.value.remedy)[1])
     assert 64 <= side < 128
     dataclasses.replace(method, side=side).require_memory(grid, 16, free=8 * giga)
-    with pytest.raises(ResourceError) as refused:  # here it is the image that is too large for so many
+    fewer = int(re.search(r"--at-once (\d+)", refused.value.remedy)[1])
+    assert 1 <= fewer < 16
+    method.require_memory(grid, fewer, free=8 * giga)
+    with pytest.raises(ResourceError):
+        method.require_memory(grid, fewer + 1, free=8 * giga)
+    with pytest.raises(ResourceError) as refused:  # here it is the image too that is too large for so many
         method.require_memory(grid, 16, free=giga)
-    assert "--side" not in refused.value.remedy and "fewer copies" in refused.value.remedy
+    side = int(re.search(r"--side (\d+) --at-once 1\)", refused.value.remedy)[1])
+    dataclasses.replace(method, side=side).require_memory(grid, 1, free=giga)
+    with pytest.raises(ResourceError) as refused:
+        method.require_memory(grid, 16, free=0)
+    assert refused.value.remedy == "crop the image"
     dataclasses.replace(method, device="cuda").require_memory(grid, 16, free=0)

@@ -24,7 +24,7 @@ import torch
 from .. import io
 from ..cine import Derivation
 from ..deformation import Deformed, Method, create, replay
-from ..deformation.api import check_sources
+from ..deformation.api import AT_ONCE, check_sources
 from ..deformation.checks import Spread
 from ..deformation.elastic import FoldingWarning
 from ..deformation.labels import LabelRule
@@ -46,8 +46,6 @@ from .many import FINISHED, each_on_its_own
 
 Kind = Literal["image", "label", "field"]
 
-_AT_ONCE = 16  # copies whose fields a network makes together
-
 
 @dataclass(frozen=True, kw_only=True)
 class DeformOptions:
@@ -62,6 +60,7 @@ class DeformOptions:
         label_rule: How labels are warped.
         beyond: What lies beyond the image.
         format: What images are written as; labels and fields are NIfTI.
+        at_once: Copies whose fields a network makes together.
     """
 
     n: int = 1
@@ -72,6 +71,16 @@ class DeformOptions:
     label_rule: LabelRule = "nearest"
     beyond: Beyond = "edge"
     format: Literal["nifti", "dicom"] = "nifti"
+    at_once: int = AT_ONCE
+
+    def __post_init__(self) -> None:
+        """Refuse batches that there cannot be.
+
+        Raises:
+            UsageError: Fewer than one copy at once.
+        """
+        if self.at_once < 1:
+            raise UsageError(f"{self.at_once} copies at once", remedy="make one or more at once")
 
     def made(self) -> Method:
         """Return the method.
@@ -253,7 +262,7 @@ def make_copies(
     """
     told = progress or (lambda what, done, total: None)
     total = sum(len(case.levels or range(options.n)) for case in cases)
-    _check_network(method, cases, options.n)
+    _check_network(method, cases, min(options.n, options.at_once))
     for case in cases:  # all of them before the first is written, and before what an earlier run left is thrown away
         check_sources(case.image, case.labels)
     drawn = [_drawn(method, case, options, (stream, case.number)) for case in cases]
@@ -266,7 +275,7 @@ def make_copies(
         for entry in _kept(store, case):
             spread.add(field_of(store.path(entry, "field"), case.image.grid))
         missing = [k for k in range(len(params)) if not store.has(case.stem, k)]
-        remade = _with_companions(missing, len(params)) if method.needs_image else missing
+        remade = _with_companions(missing, len(params), options.at_once) if method.needs_image else missing
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FoldingWarning)  # said once, in the notes
             copies = replay(
@@ -276,7 +285,7 @@ def make_copies(
                 method=method,
                 label_rule=options.label_rule,
                 beyond=options.beyond,
-                at_once=_AT_ONCE,
+                at_once=options.at_once,
             )
             for k, copy in zip(remade, copies, strict=True):
                 if k not in missing:
@@ -290,14 +299,14 @@ def make_copies(
     return store.finish(_notes(store, cases))
 
 
-def _with_companions(missing: Sequence[int], count: int) -> list[int]:
+def _with_companions(missing: Sequence[int], count: int, at_once: int) -> list[int]:
     """Return the copies that a network makes again for those that are missing: all of their batches.
 
     How many images a network sees at once decides the last bits of what it says of each, and within a few of DRDM's
     steps last bits become pixels. A run that is taken up makes the batches that one without interruption makes.
     """
-    wanted = {k // _AT_ONCE for k in missing}
-    return [k for k in range(count) if k // _AT_ONCE in wanted]
+    wanted = {k // at_once for k in missing}
+    return [k for k in range(count) if k // at_once in wanted]
 
 
 def _kept(store: CopyStore, case: Case) -> list[CopyEntry]:
@@ -373,7 +382,7 @@ def _check_network(method: Method, cases: Iterable[Case], count: int) -> None:
             raise UsageError(
                 f"weights for {wanted}D images cannot deform {case.stem}, which is {found}D", remedy=remedy
             )
-        method.require_memory(case.image.grid, min(count, _AT_ONCE))
+        method.require_memory(case.image.grid, count)
 
 
 def _notes(store: CopyStore, cases: Sequence[Case]) -> tuple[str, ...]:

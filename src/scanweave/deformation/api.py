@@ -26,7 +26,11 @@ from .volumes import pull_volumes, refuse_nan, refuse_unlabelled, unit_image
 from .warping import Beyond, bytes_of
 
 _NOTHING = 1e-3  # of a voxel
-_COARSER = "make fewer at once, or take a coarser field: --side for drdm; diffeomorphic keeps the few nodes of one"
+_COARSER = (
+    "make fewer at once (--at-once), or take a coarser field: --side for drdm; diffeomorphic keeps the few nodes of one"
+)
+AT_ONCE = 16
+"""Copies whose fields a network makes together, by default."""
 
 
 class ThroughPlaneWarning(UserWarning):
@@ -88,8 +92,14 @@ def deform(
     max_displacement: float | None = None,
     level: int | None = None,
     weights: str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    side: int | None = None,
+    device: str | None = None,
+    compile: bool | None = None,
+    through_plane: bool | None = None,
     label_rule: LabelRule = "nearest",
     beyond: Beyond = "edge",
+    at_once: int = AT_ONCE,
 ) -> list[Deformed]:
     """Deform an image and its labels, `n` times.
 
@@ -104,13 +114,21 @@ def deform(
         max_displacement: Millimetres that no voxel is displaced beyond.
         level: How far DRDM diffuses: 48 to 80.
         weights: Of the network, for ``drdm``.
+        preset: How DRDM samples and recovers: ``safe`` (its default, never folds), ``fast``, ``consistent``,
+            ``published-2d``, ``published-3d``.
+        side: Voxels of the square or cube that DRDM's network works on, a multiple of 8.
+        device: Where DRDM's network runs: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        compile: Compile DRDM's network first, for images of two dimensions on the CPU.
+        through_plane: Of ``diffeomorphic`` and ``elastic``: whether voxels move out of their slices; by default not
+            where slices lie three times as far apart as pixels, or more.
         label_rule: ``nearest``, or ``linear`` for smoother outlines: each label is warped linearly and the largest
             share wins.
         beyond: What lies beyond the image: its ``edge``, repeated, or ``zero``: the lowest level, and label 0.
+        at_once: Copies whose fields a network makes together: fewer need less memory, and differ in rounding.
 
     Raises:
         InputError: NaN; labels that are no whole numbers, or on another grid.
-        UsageError: Options that the method has not.
+        UsageError: Options that the method has not, or fewer than one copy at once.
         ResourceError: Memory for fewer copies than asked for.
         WeightsError: Weights that are damaged or of another network.
 
@@ -120,13 +138,33 @@ def deform(
         >>> copy.checks.folded, copy.checks.largest_mm <= 2.0
         (0.0, True)
     """
-    chosen = chosen_method(method, strength=strength, max_displacement=max_displacement, level=level, weights=weights)
+    chosen = chosen_method(
+        method,
+        strength=strength,
+        max_displacement=max_displacement,
+        level=level,
+        weights=weights,
+        preset=preset,
+        side=side,
+        device=device,
+        compile=compile,
+        through_plane=through_plane,
+    )
     labels = _listed(label)
     fields = 0 if not chosen.needs_image else bytes_of(lattice(volume.grid)[0])
     copies = sum(int(np.prod(item.shape)) * item.dtype.itemsize for item in (volume, *labels))
     require(n * (copies + fields), f"{n} copies with their labels and fields", remedy=_COARSER)
     return list(
-        deform_each(volume, generator=generator, label=labels, n=n, method=chosen, label_rule=label_rule, beyond=beyond)
+        deform_each(
+            volume,
+            generator=generator,
+            label=labels,
+            n=n,
+            method=chosen,
+            label_rule=label_rule,
+            beyond=beyond,
+            at_once=at_once,
+        )
     )
 
 
@@ -139,7 +177,7 @@ def deform_each(
     method: str | Method = DEFAULT_METHOD,
     label_rule: LabelRule = "nearest",
     beyond: Beyond = "edge",
-    at_once: int = 16,
+    at_once: int = AT_ONCE,
 ) -> Iterator[Deformed]:
     """Give the copies of `deform` one after the other, so that memory holds only those that are kept.
 
@@ -167,7 +205,7 @@ def replay(
     method: str | Method = DEFAULT_METHOD,
     label_rule: LabelRule = "nearest",
     beyond: Beyond = "edge",
-    at_once: int = 16,
+    at_once: int = AT_ONCE,
 ) -> Iterator[Deformed]:
     """Give the copies of what was drawn before: :attr:`Deformed.params`, or what a manifest keeps of them.
 
@@ -177,6 +215,8 @@ def replay(
     """
     chosen, labels = create(method), _listed(label)
     check_sources(volume, labels)
+    if at_once < 1:
+        raise UsageError(f"{at_once} copies at once", remedy="make one or more at once")
     seen = unit_image(volume) if chosen.needs_image else None
     described = chosen.describe()
     for first in range(0, len(params), at_once):
@@ -204,6 +244,11 @@ def chosen_method(
     max_displacement: float | None = None,
     level: int | None = None,
     weights: str | os.PathLike[str] | None = None,
+    preset: str | None = None,
+    side: int | None = None,
+    device: str | None = None,
+    compile: bool | None = None,
+    through_plane: bool | None = None,
 ) -> Method:
     """Return a method by its name and those options that were given.
 
@@ -215,6 +260,11 @@ def chosen_method(
         "max_displacement": max_displacement,
         "level": level,
         "weights": weights,
+        "preset": preset,
+        "side": side,
+        "device": device,
+        "compile": compile,
+        "through_plane": through_plane,
     }
     options = {key: value for key, value in given.items() if value is not None}
     if options and not isinstance(method, str):

@@ -23,7 +23,7 @@ Watcher = Callable[[int, Tensor, Tensor], None]
 """Told of each step: the step, the prediction, and the field composed with it."""
 
 _DENSE = 8
-_TOGETHER = {2: 2, 3: 1}
+TOGETHER = {2: 2, 3: 1}
 """Copies, by dimensions, that the network takes at once on a CPU: more leave its caches, in 3D they take gigabytes."""
 
 
@@ -81,7 +81,7 @@ def recover(
     count = start.shape[0]
     image = image.expand(count, *image.shape[1:]) if image.shape[0] == 1 else image
     steps = list(steps) if steps is not None else steps_of(network.config.steps, config.steps)
-    together = _TOGETHER[start.shape[1]] if start.device.type == "cpu" else count
+    together = TOGETHER[start.shape[1]] if start.device.type == "cpu" else count
     parts = [slice(first, first + together) for first in range(0, count, together)]
     total = start
     with _frozen(network), _one_core_each(len(parts)) as each:

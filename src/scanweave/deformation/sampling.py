@@ -16,7 +16,7 @@ from .canvas import Canvas
 from .config import PRESETS, SamplingConfig
 from .damping import shrunk, smoothed
 from .diffusion import Noise, draw_noise, joined, random_field
-from .recovery import Watcher, recover
+from .recovery import TOGETHER, Watcher, recover
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def bytes_needed(canvas: Canvas, count: int, *, cores: int, network: bool = True
     ndims = len(canvas.space)
     on_canvas: int = canvas.side**ndims
     drawn = count * _DRAWN_BYTES * on_canvas
-    seen = min(count, _IMAGES_AT_ONCE[ndims] * cores) if network else 0
+    seen = min(count, TOGETHER[ndims] * cores) if network else 0
     recovered = (seen * _NETWORK_BYTES + count * _HELD_BYTES) * on_canvas
     brought_back = count * _IMAGE_BYTES[ndims] * math.prod(canvas.space)
     return _FIXED_BYTES + max(drawn, recovered, brought_back)
@@ -118,7 +118,6 @@ _DRAWN_BYTES = 350  # of a random field, for each voxel of its canvas: it is mad
 _HELD_BYTES = 100  # of a field while others are recovered
 _NETWORK_BYTES = 500  # of an image that the network sees, for each voxel
 _IMAGE_BYTES = {2: 60, 3: 140}  # of a field on the image, for each voxel
-_IMAGES_AT_ONCE = {2: 2, 3: 1}  # for each core
 
 
 def draw(ndims: int, count: int, *, config: SamplingConfig, generator: torch.Generator) -> Noise:
