@@ -1,11 +1,12 @@
 """How plausible DRDM's deformations of a real stack are, and what they cost, in units of one convolution.
 
     SCANWEAVE_SHARED=... python benchmarks/deformation.py quality [--presets safe fast consistent] [--level 80]
-    SCANWEAVE_SHARED=... python benchmarks/deformation.py speed [--presets safe fast] [--copies 16] [--threads 2]
+    SCANWEAVE_SHARED=... python benchmarks/deformation.py speed [--presets safe fast] [--copies 16] [--compile]
     SCANWEAVE_SHARED=... python benchmarks/deformation.py stack
 
 Quality: slices 2, 4 and 6 of the stack, seeds 0 to 2, every preset from the same noise. Components are counted with
-diagonal neighbours, on labels warped to the nearest. Speed: the whole recovery loop of copies made at once, per copy.
+diagonal neighbours, on labels warped to the nearest. Speed: the whole recovery loop of copies made at once, per copy;
+with `--compile` of the compiled network too, a row of its own, after it was compiled (the seconds of that are told).
 Stack: 12 copies of the whole stack for each of seeds 0 to 2, without a network, slices held together and moved freely.
 U is the best time of one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32, taken between the steps, so that
 machines and their moods cancel. `--cpu-time` counts processor seconds (use one thread).
@@ -37,6 +38,7 @@ from scanweave.deformation.elastic import Elastic
 from scanweave.deformation.recovery import recover
 from scanweave.grid import Grid
 from scanweave.models import Drdm, channels_last
+from scanweave.models.drdm_compiled import compiled
 from scanweave.ops.displacement import jacobian_determinant, magnitude
 
 SIDE = 256
@@ -46,7 +48,7 @@ QUALITY = (
     "| area RV / myo / LV | components kept | roughness |\n" + "| --- " * 11 + "|"
 )
 STACK = "| method | slices | labels in as many parts | copies | copies that fold | mean mm |\n" + "| --- " * 6 + "|"
-SPEED = "| preset | copies | steps | seconds per copy | U, seconds | U per copy |\n" + "| --- " * 6 + "|"
+SPEED = "| preset | network | copies | steps | seconds per copy | U, seconds | U per copy |\n" + "| --- " * 7 + "|"
 
 
 def folder() -> Path:
@@ -133,10 +135,14 @@ def quality(preset: str, level: int) -> str:
     )
 
 
-def speed(preset: str, level: int, copies: int, clock: Callable[[], float]) -> str:
+def speed(preset: str, level: int, copies: int, clock: Callable[[], float], *, compiles: bool) -> str:
     config, images = PRESETS[preset], stack()[0]
     unit, image = nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, SIDE, SIDE)
-    fields, model = start(config, list(range(copies)), level), network()
+    fields, model, kind = start(config, list(range(copies)), level), network(), "as it is"
+    if compiles:
+        begun = time.perf_counter()
+        model = compiled(model)
+        kind = f"compiled in {time.perf_counter() - begun:.1f} s"
     units: list[float] = []
     moments: list[tuple[float, float]] = []
     threads = torch.get_num_threads()
@@ -154,7 +160,7 @@ def speed(preset: str, level: int, copies: int, clock: Callable[[], float]) -> s
     recover(model, images[1:2], fields, config=config.recovery, watch=measure)
     steps = [later[0] - earlier[1] for earlier, later in pairwise(moments)]
     taken, u = sum(steps) / copies, min(units)
-    return f"| {preset} | {copies} | {len(steps)} | {taken:.2f} | {u:.4f} | {taken / u:.0f} |"
+    return f"| {preset} | {kind} | {copies} | {len(steps)} | {taken:.2f} | {u:.4f} | {taken / u:.0f} |"
 
 
 @torch.no_grad()
@@ -165,6 +171,7 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=80)
     parser.add_argument("--copies", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="time the compiled network too")
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--output", type=Path, help="write the table here too")
     options = parser.parse_args()
@@ -175,11 +182,12 @@ def main() -> None:
     for method, free in product((Diffeomorphic, Elastic), (None, True)) if options.part == "stack" else ():
         lines.append(whole_stack(method(through_plane=free)))
         print(lines[-1], flush=True)
-    for preset in options.presets if options.part != "stack" else ():
+    kinds = (False, True) if options.part == "speed" and options.compile else (False,)
+    for preset, compiles in product(options.presets, kinds) if options.part != "stack" else ():
         if options.part == "quality":
             lines.append(quality(preset, options.level))
         else:
-            lines.append(speed(preset, options.level, options.copies, clock))
+            lines.append(speed(preset, options.level, options.copies, clock, compiles=compiles))
         print(lines[-1], flush=True)
     if options.output:
         told = f"`python benchmarks/deformation.py {options.part}`, level {options.level}, PyTorch {torch.__version__}."
