@@ -191,7 +191,8 @@ class Wall(Params):
         below = np.arange(shape[0], dtype=np.float32)[:, None] - self._surface(x, shape[1], time)
         span = max(shape)
         at = np.linspace(-span, span, _PROFILE, dtype=np.float32)
-        return np.asarray(np.interp(below, at, self._profile(at)), np.float32)
+        through: Picture = np.interp(below, at, self._profile(at)).astype(np.float32)
+        return through
 
     def _surface(self, x: Picture, columns: int, time: float) -> Picture:
         place = self.place + self.path.at(time)[0]
