@@ -108,6 +108,18 @@ def test_a_killed_worker_is_a_lack_of_resources():
         list(load(Fatal(20), parts, device=torch.device("cpu"), workers=1))
 
 
+class Grouped(Indexed):
+    """Tells the group of processes that makes it."""
+
+    def make(self, drawn):
+        return {"x": torch.tensor(os.getpgrp())}
+
+
+def test_signals_to_the_group_of_a_training_do_not_reach_its_workers():
+    (batch,) = load(Grouped(20), [[{"index": 1}]], device=torch.device("cpu"), workers=1)
+    assert int(batch["x"]) not in (0, os.getpgrp())
+
+
 def test_workers_give_the_same_batches_in_the_same_order(toys, fit):
     here, ahead = toys.Regression(), toys.Regression()
     fit(here, name="here", steps=12)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scanweave.errors import InputError, Interrupted, OutputError, UsageError
+from scanweave.errors import InputError, Interrupted, OutputError, ResourceError, UsageError
 from scanweave.plan import Plan
 from scanweave.training.checkpoints import Checkpoints
 
@@ -69,6 +69,22 @@ def test_a_run_asked_to_stop_saves_first_and_goes_on(toys, fit, state_of, tmp_pa
     fit(toys.Regression(), steps=6, resume=True)
     fit(toys.Regression(), name="whole", steps=6)
     assert_same(state_of(tmp_path / "run"), state_of(tmp_path / "whole"))
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_worker_that_ends_just_before_the_training_is_told_to_is_no_lack_of_memory(toys, fit, told):
+    class Told(toys.Numbers):
+        def make(self, drawn):
+            if drawn["index"] == 5 and os.getppid() == training:
+                if told:  # soon, by another process: this one is gone by then
+                    subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -TERM {training}"])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().make(drawn)
+
+    training = os.getpid()
+    said = "stopped together with the processes" if told else "a process that makes samples ended|DataLoader worker"
+    with pytest.raises(Interrupted if told else (ResourceError, RuntimeError), match=said):
+        fit(toys.Regression(Told()), steps=30, workers=1)
 
 
 def test_a_full_disk_ends_with_an_output_error_and_earlier_checkpoints(tmp_path, toys):

@@ -18,7 +18,7 @@ from .averages import Averages
 from .config import TrainingConfig
 from .folder import TrainingFolder
 from .journal import Clock, Journal, Means
-from .loading import load
+from .loading import WorkerLost, load
 from .networks import Networks
 from .order import Order, validation_draw
 from .processes import Processes
@@ -197,14 +197,8 @@ class _Training:
         """Take the steps that are left."""
         try:
             with self._stop:
-                self._loop()
+                self._loop_with_workers()
             files = self._export()
-        except RuntimeError as error:
-            # Schedulers tell every process to end, those that make samples too: their end shows in the midst of a step.
-            if "DataLoader worker" not in str(error) or not self._stop.asked:
-                raise
-            reason = "stopped together with the processes that make samples; --resume goes on from the last checkpoint"
-            raise Interrupted(reason) from error
         finally:
             self._networks.train({})  # nothing stays frozen
             if self._journal is not None:
@@ -218,6 +212,21 @@ class _Training:
             rank=self._processes.rank,
             files=files,
         )
+
+    def _loop_with_workers(self) -> None:
+        """Run the loop, and tell the loss of a worker from the end of a job.
+
+        Some schedulers tell every process to end, those that make samples too: their end shows in the midst of a step,
+        and before or after this process is told.
+        """
+        try:
+            self._loop()
+        except (RuntimeError, WorkerLost) as error:
+            lost = isinstance(error, WorkerLost) or "DataLoader worker" in str(error)
+            if not lost or not self._stop.comes():
+                raise
+            reason = "stopped together with the processes that make samples; --resume goes on from the last checkpoint"
+            raise Interrupted(reason) from error
 
     def _loop(self) -> None:
         parts = self._order.parts_of(self._processes.rank, start=self._step, stop=self._total)

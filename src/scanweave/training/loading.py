@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from .recipe import Batch
 from .samples import Drawn, Sample, Samples
 
 Loaded = TypeVar("Loaded")
+
+
+class WorkerLost(ResourceError):
+    """A process that makes samples ended."""
 
 
 class _Made(Dataset[Sample | ScanweaveError]):
@@ -53,7 +58,7 @@ def load(
 
     Raises:
         InputError: A sample that cannot be made, or that differs in keys, shape or dtype from the others.
-        ResourceError: A worker was killed, as for want of memory.
+        WorkerLost: A worker was killed, as for want of memory.
     """
     pinned = device.type == "cuda"
     loader = DataLoader(
@@ -85,7 +90,7 @@ def _explained(batches: Iterable[Loaded]) -> Iterator[Loaded]:
             # What is lost with a worker may also be the connection over which it was handing a batch.
             if isinstance(error, RuntimeError) and "DataLoader worker" not in str(error):
                 raise
-            raise ResourceError(
+            raise WorkerLost(
                 f"a process that makes samples ended: {(str(error) or type(error).__name__).splitlines()[0]}",
                 remedy="often memory gave out: choose fewer training.workers or training.prefetch, then --resume",
             ) from error
@@ -128,6 +133,11 @@ def _difference(samples: list[Sample]) -> InputError | None:
 
 
 def _leave_signals_to_parent(worker: int) -> None:
-    """Let the parent finish its step when the user stops the run, and end this process when it says so."""
+    """Let the parent finish its step when the user stops the run, and end this process when it says so.
+
+    ``timeout``, terminals and many a job script tell the whole group of processes; workers are a group of their own.
+    """
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

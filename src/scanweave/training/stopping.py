@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_A_MOMENT = 1.0  # seconds that the processes of one job may hear of its end apart
 
 
 class StopRequest:
@@ -33,6 +35,13 @@ class StopRequest:
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def comes(self) -> bool:
+        """Say whether it was asked to stop, or is within a moment: others of a job may have been told first."""
+        until = time.monotonic() + _A_MOMENT
+        while not self.asked and time.monotonic() < until:
+            time.sleep(_A_MOMENT / 20)
+        return self.asked
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
