@@ -11,6 +11,7 @@ from ..errors import InputError, UsageError
 from ..fusion.calibration import Calibration, read_calibration
 from ..fusion.cameras import CameraRecord
 from ..fusion.frames import Field, Frames, Window
+from ..fusion.published_pair import CAMERAS, grey, is_published_pair
 from ..fusion.reading import Camera, CameraRun, read_camera
 from ..fusion.virtual import VirtualOptions, virtual
 from .inputs import strip_dataset
@@ -116,9 +117,7 @@ def opened(case: Case, cameras: VirtualOptions | None) -> Opened:
         UsageError: No calibration.
     """
     if case.sharp is None:
-        run = case.fast.read("sharp")
-        pair = virtual(run.cine, cameras or VirtualOptions(), field=case.fast.field(run), window=case.fast.window)
-        return Opened(pair.coarse, pair.sharp, pair.calibration, pair.truth, notes=run.cine.source.notes)
+        return _virtual(case.fast, cameras or VirtualOptions())
     if case.calibration is None:
         raise UsageError(
             f"nothing says how the two cameras of {case.name} go together",
@@ -138,6 +137,18 @@ def opened(case: Case, cameras: VirtualOptions | None) -> Opened:
     return Opened(
         case.fast.frames(fast, "fast"), case.sharp.frames(sharp, "sharp"), calibration, records=records, notes=notes
     )
+
+
+def _virtual(files: CameraFiles, cameras: VirtualOptions) -> Opened:
+    """Open a virtual experiment: a run, or the published folder of one at full size and reduced."""
+    recorded = None
+    if is_published_pair(files.path):
+        recorded = grey(replace(files, path=files.path / CAMERAS["fast"]).read("fast").cine)
+        files = replace(files, path=files.path / CAMERAS["sharp"])
+    run = files.read("sharp")
+    truth = run.cine if recorded is None else grey(run.cine)
+    pair = virtual(truth, cameras, field=files.field(run), window=files.window, recorded=recorded)
+    return Opened(pair.coarse, pair.sharp, pair.calibration, pair.truth, notes=truth.source.notes)
 
 
 def cases_of(table: Path, like: Case) -> list[Case]:

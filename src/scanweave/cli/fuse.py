@@ -153,7 +153,8 @@ class Fuse:
     folders, and calibration where not all share --calibration."""
 
     virtual: Path | None = None
-    """One run that stands for both cameras, which are simulated; what is made is scored against it."""
+    """One run that stands for both cameras, which are simulated; what is made is scored against it. Of a folder with HR
+    and LR, as published, the frames in LR are the fast camera's."""
 
     method: str | None = None
     """hold, bicubic, temporal-linear, flow; block-fusion, whose weights come with scanweave; edvr-stf, swin-xvr with

@@ -17,6 +17,7 @@ from ..simulate.cameras import simulate_pair
 from .calibration import Calibration, as_rows
 from .clocks import Clocks
 from .frames import Field, Frames, Window
+from .published_pair import require_pair
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,14 @@ class Virtual:
     truth: Frames
 
 
-def virtual(run: Cine, options: VirtualOptions, *, field: Field | None = None, window: Window | None = None) -> Virtual:
+def virtual(
+    run: Cine,
+    options: VirtualOptions,
+    *,
+    field: Field | None = None,
+    window: Window | None = None,
+    recorded: Cine | None = None,
+) -> Virtual:
     """Return the virtual experiment that a run gives.
 
     Args:
@@ -87,10 +95,15 @@ def virtual(run: Cine, options: VirtualOptions, *, field: Field | None = None, w
         options: What the cameras are.
         field: The run's dark and flat field.
         window: Values that mean 0 and 1; by default as `Frames.of` finds them.
+        recorded: The run again on a coarser grid, in place of a simulated fast camera.
 
     Raises:
-        InputError: A run too short for two sharp frames, or frames too small for a coarse pixel.
+        InputError: A run too short for two sharp frames, or frames too small for a coarse pixel; or runs that are not
+            one.
+        UsageError: A fast camera that is recorded, and told how to be simulated too.
     """
+    if recorded is not None:
+        _require_recorded(run, recorded, options)
     truth = Frames.of(run, "sharp", field=field, window=window)
     last = len(run) - options.exposure
     chosen = np.rint(np.arange(options.first, last + 1, options.ratio)).astype(int)
@@ -103,9 +116,13 @@ def virtual(run: Cine, options: VirtualOptions, *, field: Field | None = None, w
             remedy="give a longer run, or a smaller ratio or scale",
         )
     look = _Coarse(truth, options)
-    shape = look(0).shape
+    shape = look(0).shape if recorded is None else recorded.shape
     matrix = simulate_pair(np.zeros((1, *truth.shape), np.float32), ratio=1, **look.geometry).matrix
-    coarse = Cine(look, shape=shape, dtype=np.float32, times=run.times, levels=(0.0, 1.0), source=run.source)
+    if recorded is None:
+        coarse = Cine(look, shape=shape, dtype=np.float32, times=run.times, levels=(0.0, 1.0), source=run.source)
+        fast = Frames.of(coarse, "fast", window=(0.0, 1.0))
+    else:
+        fast = Frames.of(recorded.with_times(run.times, time_unit=run.time_unit), "fast")
     sharp = Cine(
         lambda i: _exposed(truth, int(chosen[i]), options.exposure),
         shape=truth.shape, dtype=np.float32, times=run.times[chosen], levels=(0.0, 1.0), source=run.source,
@@ -113,7 +130,7 @@ def virtual(run: Cine, options: VirtualOptions, *, field: Field | None = None, w
     interval = run.duration / max(len(run) - 1, 1)
     clocks = Clocks(fast_exposure=interval, sharp_exposure=interval * options.exposure)
     return Virtual(
-        Frames.of(coarse, "fast", window=(0.0, 1.0)),
+        fast,
         Frames.of(sharp, "sharp", window=(0.0, 1.0)),
         Calibration(
             method="stated",
@@ -124,6 +141,17 @@ def virtual(run: Cine, options: VirtualOptions, *, field: Field | None = None, w
         ),
         truth,
     )
+
+
+def _require_recorded(run: Cine, recorded: Cine, options: VirtualOptions) -> None:
+    """Refuse a recorded fast camera that is not the run's, or that is to be simulated too."""
+    usual = VirtualOptions()
+    for name in ("blur", "noise", "photons", "offset", "angle"):
+        if getattr(options, name) != getattr(usual, name):
+            raise UsageError(
+                f"the fast camera's frames are recorded: no {name} is simulated", remedy=f"leave out --{name}"
+            )
+    require_pair(run, recorded, options.scale)
 
 
 @dataclass(frozen=True, eq=False)
