@@ -17,6 +17,7 @@ from .calibration import Calibration, read_calibration
 from .cameras import CameraRecord
 from .choice import Choice, LeftOut, Pick
 from .clocks import Clocks, check_times, missing
+from .consistency import Consistent
 from .frames import Frames, Plane, matching
 from .methods import Method, PickedState, State, around, create, needs_weights
 from .published_registration import Box
@@ -195,6 +196,7 @@ def fuse(
     mode: Mode = "continuous",
     match: Match = "linear",
     depth: Depth = "stored",
+    consistent: bool = False,
 ) -> Fused:
     """Make the sharp frames that the slow camera missed.
 
@@ -207,6 +209,7 @@ def fuse(
         mode: Which frames are made.
         match: Whether the coarse camera's intensities are brought to the sharp one's by a line.
         depth: ``stored``: as the sharp camera stores them; or unrounded, ``float32``.
+        consistent: Move each frame until it agrees with the coarse one within its noise (`.consistency`).
 
     Returns:
         The run of fused frames; each is made when asked for.
@@ -234,6 +237,7 @@ def fuse(
             mode=mode,
             match=match,
             depth=depth,
+            consistent=consistent,
         )
     )
 
@@ -248,6 +252,7 @@ def prepare(
     mode: Mode = "continuous",
     match: Match = "linear",
     depth: Depth = "stored",
+    consistent: bool = False,
     records: tuple[CameraRecord, CameraRecord] | None = None,
     like: Frames | None = None,
 ) -> Job:
@@ -262,12 +267,19 @@ def prepare(
         mode: Which frames are made.
         match: Of intensities.
         depth: Of what is made.
+        consistent: Of `fuse`.
         records: Metadata of both cameras, which the published modes go by.
         like: The run whose stored units made frames have; by default the sharp one.
     """
     if mode not in ("continuous", "held-out", "published-continuous", "published-double"):
         raise UsageError(f"mode {mode!r} is none of continuous, held-out, published-continuous, published-double")
     chosen = chosen_method(method, options or {})
+    if consistent:
+        if mode.startswith("published"):
+            raise UsageError(
+                "published frames are as published", remedy="leave out --consistent, or the published modes"
+            )
+        chosen = Consistent(chosen)
     calibration.check(coarse.shape, sharp.shape)
     check_times(coarse.times, sharp.times, calibration.clocks or Clocks())
     common_box(calibration)
