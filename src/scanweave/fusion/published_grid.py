@@ -97,6 +97,27 @@ class PublishedFit:
     residuals: tuple[Array, Array]
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Both views as the flow network sees them, before squares are matched (steps 1 to 6).
+
+    Attributes:
+        coarse: Squares of the enlarged coarse view, rotated if `rotated`.
+        sharp: Squares of the flipped sharp view.
+        coarse_view: ``(row, column)``, levels from 0 to 255 of the enlarged coarse view, rotated if `rotated`.
+        sharp_view: Of the flipped sharp view.
+        angle: Of the coarse axes against the sharp ones, radians.
+        rotated: Whether the coarse view was rotated by it.
+    """
+
+    coarse: Squares
+    sharp: Squares
+    coarse_view: NDArray[np.uint8]
+    sharp_view: NDArray[np.uint8]
+    angle: float
+    rotated: bool
+
+
 def published_calibration(
     coarse: NDArray[np.uint16], sharp: NDArray[np.uint16], flow: Flow, *, tolerances: GridTolerances | None = None
 ) -> PublishedFit:
@@ -112,18 +133,31 @@ def published_calibration(
         InputError: No grid is seen, or too few squares pair.
     """
     tolerances = tolerances or GridTolerances()
-    large = enlarged(coarse)
-    masks = segmented(np.ascontiguousarray(sharp[:, ::-1]), large)
+    return matched(prepared(coarse, sharp, tolerances), flow, tolerances)
+
+
+def prepared(coarse: NDArray[np.uint16], sharp: NDArray[np.uint16], tolerances: GridTolerances) -> Prepared:
+    """Return both views and their squares; arguments as of :func:`published_calibration`."""
+    sharp_view, coarse_view = levelled(np.ascontiguousarray(sharp[:, ::-1]), enlarged(coarse))
+    masks = _masks(sharp_view, coarse_view)
     sharp_lattice, coarse_lattice = lattices(*masks)
     b, a = coarse_lattice.axes[0], sharp_lattice.axes[0]
     angle = float(np.arctan2(b[1], b[0]) - np.arctan2(a[1], a[0]))
     rotated = abs(angle) > tolerances.rotation
     if rotated:
-        sharp_lattice, coarse_lattice = lattices(masks[0], _rotated(masks[1], angle))
-    rows_cols, large_size = np.array(masks[0].shape), np.array(large.shape)
-    coarse_lattice, sharp_lattice, changed = _partnered(coarse_lattice, sharp_lattice, flow, rows_cols, large_size)
-    pairs = paired(coarse_lattice, sharp_lattice, tolerances)
-    return replace(_fitted(*pairs, rows_cols[::-1], large_size[::-1]), angle=angle, rotated=rotated, changed=changed)
+        turned = _rotated(masks[1].astype(np.uint8), angle, cv2.INTER_NEAREST) > 0
+        sharp_lattice, coarse_lattice = lattices(masks[0], turned)
+        coarse_view = _rotated(coarse_view, angle, cv2.INTER_LINEAR)
+    return Prepared(coarse_lattice, sharp_lattice, coarse_view, sharp_view, angle, rotated)
+
+
+def matched(views: Prepared, flow: Flow, tolerances: GridTolerances) -> PublishedFit:
+    """Pair the squares of both views by a flow between them, and fit (steps 8 to 12)."""
+    size, large = np.array(views.sharp_view.shape), np.array(views.coarse_view.shape)
+    coarse, sharp, changed = _partnered(views.coarse, views.sharp, flow, size, large)
+    pairs = paired(coarse, sharp, tolerances)
+    fit = _fitted(*pairs, size[::-1], large[::-1])
+    return replace(fit, angle=views.angle, rotated=views.rotated, changed=changed)
 
 
 def enlarged(coarse: NDArray[np.uint16]) -> NDArray[np.uint16]:
@@ -146,9 +180,17 @@ def foreground(image: NDArray[np.uint16]) -> NDArray[np.bool_]:
 
 def segmented(sharp: NDArray[np.uint16], coarse: NDArray[np.uint16]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return the squares of both images, by the sharp image's threshold (steps 3 and 4)."""
-    sharp_even, coarse_even = (_evened(image, foreground(image)) for image in (sharp, coarse))
-    level, _ = _otsu(sharp_even, 255)
-    return _inner(sharp_even > level), _inner(coarse_even >= level)
+    return _masks(*levelled(sharp, coarse))
+
+
+def levelled(sharp: NDArray[np.uint16], coarse: NDArray[np.uint16]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return both images in levels from 0 to 255, without what changes slowly (step 3)."""
+    return _evened(sharp, foreground(sharp)), _evened(coarse, foreground(coarse))
+
+
+def _masks(sharp: NDArray[np.uint8], coarse: NDArray[np.uint8]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    level, _ = _otsu(sharp, 255)
+    return _inner(sharp > level), _inner(coarse >= level)
 
 
 def lattices(sharp: NDArray[np.bool_], coarse: NDArray[np.bool_]) -> tuple[Squares, Squares]:
@@ -222,10 +264,10 @@ def _central(mask: NDArray[np.bool_]) -> tuple[Squares, Array]:
     return squares, towards
 
 
-def _rotated(mask: NDArray[np.bool_], angle: float) -> NDArray[np.bool_]:
-    rows, columns = mask.shape
+def _rotated(image: NDArray[np.uint8], angle: float, flags: int) -> NDArray[np.uint8]:
+    rows, columns = image.shape
     turn = cv2.getRotationMatrix2D((columns / 2, rows / 2), -np.degrees(angle), 1.0)
-    return np.asarray(cv2.warpAffine(mask.astype(np.uint8), turn, (columns, rows), flags=cv2.INTER_NEAREST) > 0)
+    return np.asarray(cv2.warpAffine(image, turn, (columns, rows), flags=flags), np.uint8)
 
 
 def _partnered(
