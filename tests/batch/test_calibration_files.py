@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -11,7 +12,9 @@ from scanweave.cli.calibrate import main
 from scanweave.errors import InputError, OutputError, UsageError
 from scanweave.fusion.calibration import read_calibration
 from scanweave.fusion.rigid import residuals
+from scanweave.models import Raft
 from scanweave.simulate.cameras import simulate_pair
+from scanweave.simulate.target import TargetParams
 
 
 @pytest.fixture(scope="module")
@@ -57,11 +60,14 @@ def test_calibration_and_picture_are_written(files, pair, capsys):
         main(given(files))
 
 
-def test_the_outcome_in_words(files, capsys):
-    assert scanweave(["calibrate", *given(files, "--target", "scene", "--clock-offset", "1e-6")]) == 0
-    said = capsys.readouterr().out
-    assert "sharp ones; both cameras see" in said
-    assert "clocks: sharp = 1 x fast + 1e-06 s (stated)" in said
+def test_the_outcome_in_words_and_dead_frames_left_out(files, pair, capsys):
+    stack(files / "dead.tif", np.where(np.arange(40)[:, None, None] == 3, 0.0, pair.coarse))
+    words = given(files, "--target", "scene", "--clock-offset", "1e-6", fast="dead.tif")
+    assert scanweave(["calibrate", *words]) == 0
+    said = capsys.readouterr()
+    assert "sharp ones; both cameras see" in said.out
+    assert "clocks: sharp = 1 x fast + 1e-06 s (stated)" in said.out
+    assert "1 of 40 frames of the fast camera are dead (one value only, or none): 3; left out." in said.err
 
 
 def experiment(folder, pair):
@@ -113,9 +119,69 @@ def test_bad_frames_are_named_and_nothing_is_written(files, pair):
     assert not list(files.glob("c.json*"))
 
 
-def test_a_few_dead_frames_are_left_out(files, pair, capsys):
-    stack(files / "dead.tif", np.where(np.arange(40)[:, None, None] == 3, 0.0, pair.coarse))
-    assert main(given(files, fast="dead.tif")) == 0
-    assert (
-        "1 of 40 frames of the fast camera are dead (one value only, or none): 3; left out." in capsys.readouterr().err
-    )
+# --- the published procedure by command
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    """Two cameras before one grid, of which one sees it mirrored, as the published calibration folder has them."""
+    target = TargetParams(
+        size=(160, 200), pitch=20, share=0.5, contrast=0.8, angle=0.02, origin=(101, 79),
+        first=(-4, -3), last=(3, 3), beam=(100, 80),
+    )  # fmt: skip
+    frames = np.repeat(20_000 * target.render()[None], 3, axis=0)
+    made = simulate_pair(frames, ratio=1, scale=3.2, offset=(4, -3), angle=0.1, mirrored=True)
+    folder = tmp_path_factory.mktemp("cal") / "cal1"
+    for camera, images, suffix in (("TIFF16/a", made.coarse, "tiff"), ("phantom", made.sharp, "tif")):
+        (folder / camera).mkdir(parents=True)
+        for i, frame in enumerate(images):
+            stack(folder / f"{camera}/{i:03d}.{suffix}", frame)
+    return folder, made
+
+
+def test_the_published_folder_is_calibrated_and_its_files_written(grid, tmp_path, capsys):
+    folder, made = grid
+    words = ["--fast", str(folder), "--sharp", str(folder), "--mirrored", "--method", "published-grid"]
+    out = ["-o", str(tmp_path / "c.json"), "--published-output", str(tmp_path / "p"), "--published-id", "9"]
+    assert main([*words, *out, "--tol-pos", "0.12", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [path.rpartition("/")[2].partition("_flow")[0] for path in told["published"]] == [
+        "tfm_9_0.12_0.10", "scale_factor_9_0.12_0.10_corrected", "rot_9_0.12_0.10", "calibration_results_9_0.12_0.10",
+    ]  # fmt: skip
+    corners = np.array([[0, 0], [61, 0], [0, 49], [61, 49]], dtype=float)
+    truth = corners @ made.matrix[:2, :2].T + made.matrix[:2, 2]
+    assert residuals(read_calibration(tmp_path / "c.json").affine, corners, truth).max() < 0.5
+    again = ["--published", str(tmp_path / "p"), "-o", str(tmp_path / "again.json")]
+    assert main([*words[:4], *again]) == 0
+    assert residuals(read_calibration(tmp_path / "again.json").affine, corners, truth).max() < 0.5
+    with pytest.raises(OutputError, match="exists already"):
+        main([*words, *out, "--tol-pos", "0.12"])
+
+
+def test_a_network_tells_which_square_is_which(grid, tmp_path, capsys):
+    folder, _ = grid
+    network = Raft()
+    for parameter in network.update_block.flow_head.conv2.parameters():
+        torch.nn.init.zeros_(parameter)  # no motion: squares go with the nearest
+    torch.save({f"module.flow_model.{key}": value for key, value in network.state_dict().items()}, tmp_path / "w.pth")
+    words = ["--fast", str(folder), "--sharp", str(folder), "--mirrored", "-o", str(tmp_path / "c.json")]
+    raft = ["--method", "raft", "--weights", str(tmp_path / "w.pth"), "--flow-iters", "1", "--device", "cpu"]
+    assert main([*words, *raft, "--window", "136", "--as-published"]) == 0
+    said = capsys.readouterr()
+    assert "raft: one coarse pixel" in said.out
+    assert "leaves out of the transform" in said.err
+
+
+def test_options_of_the_published_procedure_are_its_own(grid, tmp_path):
+    folder, _ = grid
+    words = ["--fast", str(folder), "--sharp", str(folder), "-o", str(tmp_path / "c.json")]
+    for more in (
+        ["--method", "raft"],
+        ["--weights", "w.pth"],
+        ["--as-published"],
+        ["--method", "published-grid", "--target", "scene"],
+        ["--method", "published-grid", "--published", str(tmp_path)],
+    ):
+        with pytest.raises(UsageError):
+            main([*words, *more])
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,16 @@ from ..fusion.clocks import Clocks, check_times, enclosing, from_images, from_st
 from ..fusion.frames import Field
 from ..fusion.grid import calibrate_by_grid
 from ..fusion.picture import write_picture
-from ..fusion.published_files import read_published
+from ..fusion.published_calibration import (
+    ITERATIONS,
+    WINDOW,
+    NetworkFlow,
+    PublishedOutcome,
+    calibrate_as_published,
+    lattice_flow,
+)
+from ..fusion.published_files import SavedValues, published_names, published_tag, read_published, write_published
+from ..fusion.published_grid import GridTolerances
 from ..fusion.reading import CameraRun, experiment, read_camera
 from ..fusion.registration import calibrate_by_scene
 from ..fusion.views import View, mean_view, signals
@@ -23,6 +32,9 @@ from ..io.files import check_output
 from ..plan import fingerprint
 
 Target = Literal["auto", "grid", "scene"]
+Method = Literal["lattice", "published-grid", "raft"]
+
+_SHARP_FRAMES = 18  # that the published program takes where nothing marks any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +42,16 @@ class CalibrateOptions:
     """How two cameras are calibrated.
 
     Attributes:
+        method: ``lattice``: ours, without a network; ``published-grid``: the published grid procedure, in which the
+            lattice tells which square is which; ``raft``: the same, in which a network tells.
+        weights: Of ``raft``: a file, or the name of one in the user's folder.
+        as_published: Of the published procedure: keep its choice of frames, its fit and its defects.
+        tolerances: Of the published procedure.
+        window: Of ``raft``: side of the window that the network sees, sharp pixels.
+        iterations: Of ``raft``: steps of its search.
+        device: Of ``raft``: where it runs.
+        published_output: Folder for the published program's files of this calibration.
+        published_id: What their names begin with.
         target: What both see: a ``grid`` of squares, a textured ``scene``; ``auto`` tries the grid first.
         mirrored: One camera sees the scene mirrored, left to right.
         turned: Quarter turns of one camera against the other are tried too; of a grid only.
@@ -40,6 +62,15 @@ class CalibrateOptions:
         published_tag: What their names have in common, where the folder holds several.
     """
 
+    method: Method = "lattice"
+    weights: str | None = None
+    as_published: bool = False
+    tolerances: GridTolerances = GridTolerances()
+    window: int = WINDOW
+    iterations: int = ITERATIONS
+    device: str = "auto"
+    published_output: Path | None = None
+    published_id: str = "1"
     target: Target = "auto"
     mirrored: bool = False
     turned: bool = False
@@ -76,22 +107,26 @@ def calibrate_files(
         InputError: The views do not overlap in space or time, roles are swapped, or frames are dead or saturated.
         OutputError: A file exists already, or cannot be written.
     """
-    picture = picture_path(output)
-    sources = list(dict.fromkeys(path for run in (fast, sharp) for path in (run.cine.source.path, *run.files) if path))
-    for path in (output, picture):
-        check_output(path, sources, overwrite=overwrite)
     _refuse_contradictions(options)
+    picture, beside = picture_path(output), published_paths(options)
+    sources = list(dict.fromkeys(path for run in (fast, sharp) for path in (run.cine.source.path, *run.files) if path))
+    for path in (output, picture, *beside):
+        check_output(path, sources, overwrite=overwrite)
     clocks = None if options.clock_offset is None else Clocks(offset=options.clock_offset)
-    views = simultaneous(fast, sharp, clocks)
-    found = _spatial(*views, options)
+    views = published_views(fast, sharp) if options.as_published else simultaneous(fast, sharp, clocks)
+    found, saved = _spatial(*views, options)
     if options.clocks == "images":
         clocks = _clocks_of_images(fast, sharp, found)
-        views = simultaneous(fast, sharp, clocks)
-        found = _spatial(*views, options)
+        if not options.as_published:
+            views = simultaneous(fast, sharp, clocks)
+            found, saved = _spatial(*views, options)
     notes = (*found.notes, *(note for view in views for note in view.notes))
     hashed = tuple(f"{path.name} {fingerprint(path).sha256}" for path in sources)
     found = found.model_copy(update={"clocks": clocks, "notes": notes, "sources": (*found.sources, *hashed)})
     found.common()  # refuses views without overlap
+    if options.published_output is not None:
+        saved = saved or SavedValues.of_calibration(found)
+        write_published(saved, options.published_output, tag=_tag(options), overwrite=overwrite)
     write_picture(found, views[0].mean, views[1].mean, picture)
     write_calibration(found, output)
     return found
@@ -100,6 +135,27 @@ def calibrate_files(
 def picture_path(output: Path) -> Path:
     """Return where the picture of a calibration lies."""
     return output.with_name(output.name + ".png")
+
+
+def published_paths(options: CalibrateOptions) -> list[Path]:
+    """Return the published program's files that are written, if they are."""
+    folder = options.published_output
+    return [] if folder is None else [folder / name for name in published_names(_tag(options)).values()]
+
+
+def published_views(fast: CameraRun, sharp: CameraRun) -> tuple[View, View]:
+    """Return means of the frames that the published program takes, whatever their times.
+
+    Of the fast camera all but the first; of the sharp one those that its metadata marks, else 18 behind the middle.
+
+    Raises:
+        InputError: Frames are dead or saturated, or there is none.
+    """
+    count = len(sharp.cine)
+    first = max(min(count // 2 + 1, count - _SHARP_FRAMES), 0)
+    marked = np.arange(first, min(first + _SHARP_FRAMES, count)) if sharp.record is None else sharp.record.marked
+    of_fast = np.arange(min(1, len(fast.cine) - 1), len(fast.cine))
+    return _view(fast, "fast", of_fast), _view(sharp, "sharp", np.asarray(marked, np.int64))
 
 
 def simultaneous(fast: CameraRun, sharp: CameraRun, clocks: Clocks | None = None) -> tuple[View, View]:
@@ -146,17 +202,62 @@ def _checked(calibration: Calibration, folder: Path) -> CaseCheck:
 def _refuse_contradictions(options: CalibrateOptions) -> None:
     if options.clocks == "images" and options.clock_offset is not None:
         raise UsageError("a stated offset of the clocks and clocks from images contradict each other")
-    if options.published is not None and (options.ratio is not None or options.turned):
-        raise UsageError("a published calibration is converted as it is", remedy="leave out --ratio and --turned")
+    ours = options.method == "lattice"
+    if options.published is not None and (options.ratio is not None or options.turned or not ours):
+        raise UsageError(
+            "a published calibration is converted as it is", remedy="leave out --ratio, --turned and --method"
+        )
+    if (options.method == "raft") != (options.weights is not None):
+        raise UsageError(
+            f"method {options.method} {'has no weights' if options.weights is None else 'takes no weights'}",
+            remedy="give --method raft --weights FILE together, or neither",
+        )
+    if options.as_published and ours:
+        raise UsageError("--as-published is of the published procedure", remedy="give --method published-grid or raft")
+    if not ours and (options.target == "scene" or options.ratio is not None or options.turned):
+        raise UsageError(
+            f"method {options.method} needs a grid, and takes neither --ratio nor --turned",
+            remedy="leave these out, or --method",
+        )
 
 
-def _spatial(fast: View, sharp: View, options: CalibrateOptions) -> Calibration:
+def _tag(options: CalibrateOptions) -> str:
+    return published_tag(options.published_id, options.tolerances)
+
+
+def _by_published_steps(
+    coarse: NDArray[np.float64], fine: NDArray[np.float64], options: CalibrateOptions
+) -> PublishedOutcome:
+    flow = (
+        lattice_flow(coarse, fine, mirrored=options.mirrored)
+        if options.weights is None
+        else NetworkFlow(options.weights, options.window, options.iterations, options.device, options.as_published)
+    )
+    return calibrate_as_published(
+        coarse,
+        fine,
+        flow,
+        method=options.method,
+        mirrored=options.mirrored,
+        tolerances=options.tolerances,
+        defects=options.as_published,
+    )
+
+
+def _spatial(fast: View, sharp: View, options: CalibrateOptions) -> tuple[Calibration, SavedValues | None]:
+    """Return the calibration, and what the published program would save of it where its own fit is kept."""
     coarse, fine = fast.mean, sharp.mean
+    if options.method != "lattice":
+        outcome = _by_published_steps(coarse, fine, options)
+        return outcome.calibration, SavedValues.of_fit(outcome.fit) if options.as_published else None
     if options.published is not None:
         shapes = [(one.shape[0], one.shape[1]) for one in (coarse, fine)]
-        return read_published(
-            options.published, coarse_shape=shapes[0], sharp_shape=shapes[1], tag=options.published_tag
-        )
+        tag = options.published_tag
+        return read_published(options.published, coarse_shape=shapes[0], sharp_shape=shapes[1], tag=tag), None
+    return _ours(coarse, fine, options), None
+
+
+def _ours(coarse: NDArray[np.float64], fine: NDArray[np.float64], options: CalibrateOptions) -> Calibration:
     if options.target != "scene":
         try:
             return calibrate_by_grid(coarse, fine, mirrored=options.mirrored, turned=options.turned)

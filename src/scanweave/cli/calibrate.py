@@ -14,8 +14,10 @@ from ..batch.calibration import (
     calibrate_files,
     check_cases,
     picture_path,
+    published_paths,
 )
 from ..fusion.calibration import Calibration
+from ..fusion.published_grid import GridTolerances
 from ..fusion.reading import CameraRun, read_camera
 from .common import Output, parse, print_json
 
@@ -24,7 +26,8 @@ from .common import Output, parse, print_json
 class Calibrate:
     """Find where each pixel of a fast, coarse camera lies in a sharp, slow one's frames, and how their clocks agree.
 
-    By a grid of squares that both see, without a network, or by the scene itself. Writes one JSON file for
+    By a grid of squares that both see, without a network, or by the scene itself; or by the published grid procedure,
+    with its network or without. Writes one JSON file for
     scanweave fuse, and beside it OUTPUT.png, in which you see whether it fits. Many runs of the same cameras share one
     calibration: --cases says which can use it. Research use only.
     """
@@ -38,6 +41,34 @@ class Calibrate:
 
     sharp: Path
     """Frames of the sharp, slow camera."""
+
+    method: Literal["lattice", "published-grid", "raft"] = "lattice"
+    """lattice: by the grid or the scene, without a network. published-grid: the published grid procedure, in which the
+    grid itself tells which square is which. raft: the same, in which a network tells: give --weights."""
+
+    weights: str | None = None
+    """Of raft: file of weights, or the name of one in your folder of weights."""
+
+    as_published: bool = False
+    """Of published-grid and raft: choose frames and fit as published, known defects included; notes tell of them."""
+
+    tol_pos: float = 0.1
+    """Of published-grid and raft: how far a square may lie off its place on the lattice, in pitches."""
+
+    tol_area: float = 0.1
+    """Of published-grid and raft: by how much a square's area may differ."""
+
+    tol_rotation: float = 0.06
+    """Of published-grid and raft: radians beyond which the coarse view is rotated first."""
+
+    window: int = 384
+    """Of raft: side of the window that the network sees, in sharp pixels."""
+
+    flow_iters: int = 12
+    """Of raft: steps of the network's search."""
+
+    device: str = "auto"
+    """Of raft: auto, cpu, cuda, cuda:1, mps."""
 
     target: Literal["auto", "grid", "scene"] = "auto"
     """What both cameras see: a grid of squares, or any textured scene. auto: a grid if there is one."""
@@ -87,6 +118,12 @@ class Calibrate:
     published_tag: str | None = None
     """Which of several in that folder: what the names have in common, such as 1_0.10_0.10."""
 
+    published_output: Path | None = None
+    """Folder for the same calibration as the published program's files, of cameras that see mirrored views."""
+
+    published_id: str = "1"
+    """What their names begin with."""
+
     cases: Path | None = None
     """Folder of experiments of the published layout: say which can use this calibration."""
 
@@ -106,10 +143,18 @@ def main(args: Sequence[str]) -> int:
     found = calibrate_files(*_cameras(command), command.output, _options(command), overwrite=command.overwrite)
     cases = [] if command.cases is None else check_cases(found, command.cases)
     if command.json:
-        outcome = {"output": command.output, "picture": picture_path(command.output), "calibration": found}
+        beside = published_paths(_options(command))
+        outcome = {
+            "output": command.output,
+            "published": beside,
+            "picture": picture_path(command.output),
+            "calibration": found,
+        }
         print_json({**outcome, "cases": cases})
     else:
         _tell(command.output, found, cases)
+        for path in published_paths(_options(command)):
+            print(path)
     return 0
 
 
@@ -136,6 +181,15 @@ def _cameras(command: Calibrate) -> tuple[CameraRun, CameraRun]:
 
 def _options(command: Calibrate) -> CalibrateOptions:
     return CalibrateOptions(
+        method=command.method,
+        weights=command.weights,
+        as_published=command.as_published,
+        tolerances=GridTolerances(command.tol_pos, command.tol_area, command.tol_rotation),
+        window=command.window,
+        iterations=command.flow_iters,
+        device=command.device,
+        published_output=command.published_output,
+        published_id=command.published_id,
         target=command.target,
         mirrored=command.mirrored,
         turned=command.turned,

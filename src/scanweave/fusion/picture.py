@@ -13,6 +13,7 @@ from .rigid import moved
 from .views import onto_sharp
 
 _FIELDS = 8  # of the checkerboard along the longer side
+_MARGINS = 0.6, 0.15, 0.5, 0.6  # inches left, right, below and above the panels
 _ARROW = 0.08  # of the frame's longer side: the length that the largest residual is drawn with
 
 
@@ -37,10 +38,9 @@ def write_picture(
     laid, plain = (_grey(one, seen) for one in (onto_sharp(coarse, calibration), sharp))
     ratio = sharp.shape[0] / sharp.shape[1]
     across = ratio > 0.8  # panels side by side, or below each other where the frames are wide
-    size = (15, 5 * ratio + 1.1) if across else (9, 27 * ratio + 1.8)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(15, 4.34 * ratio + 1.1) if across else (9, 24.75 * ratio + 3.3))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(*((1, 3) if across else (3, 1)))
+    panels = figure.subplots(*((1, 3) if across else (3, 1)), gridspec_kw=_places(*figure.get_size_inches(), ratio))
     titles = (
         "Checkerboard: lines go on across its fields where it fits",
         "Sharp camera green, fast camera magenta: grey where they agree",
@@ -55,6 +55,16 @@ def write_picture(
     _draw_residuals(panels[2], calibration)
     with atomic_output(path) as target:
         figure.savefig(target, dpi=120, format="png")
+
+
+def _places(width: float, height: float, ratio: float) -> dict[str, float]:
+    """Return where panels lie in a figure of so many inches; a layout that measures all texts takes as long again."""
+    left, right, below, above = _MARGINS
+    between = (below + above) / (ratio * (width - left - right))
+    return {
+        "left": left / width, "right": 1 - right / width, "bottom": below / height, "top": 1 - above / height,
+        "wspace": 0.14, "hspace": between,
+    }  # fmt: skip
 
 
 def _residual_title(calibration: Calibration) -> str:
