@@ -1,6 +1,6 @@
 """``scanweave prepare`` makes training sets, of clips for interpolation or volumes for synthesis, and verifies them.
 
-``scanweave prepare download`` fetches published data.
+``scanweave prepare cameras`` simulates two cameras at one run, ``scanweave prepare download`` fetches published data.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 import tyro
 
 from ..batch.download import DownloadOutcome, fetch
+from ..batch.fusion_cameras import CamerasOptions, prepare_cameras
 from ..batch.gathering import SetInputs
 from ..batch.preparation import PrepareOutcome, prepare_set
 from ..batch.prepare_options import PrepareOptions
@@ -21,6 +22,7 @@ from ..batch.synthesis_preparation import SynthesisSetOptions, SynthesisSetOutco
 from ..errors import UsageError
 from ..interpolation.checking import check_set
 from .common import Inputs, Meter, Output, Reading, parse, print_json, split_lists
+from .fuse import Simulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +139,46 @@ class Download:
     """Show the traceback of an error."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cameras:
+    """Make what two cameras would have recorded of one run, to try calibration and fusion on where truth is known.
+
+    OUTPUT becomes a folder with fast.h5 and sharp.h5 (16 bits, with times), truth.json, the exact calibration, and
+    cameras.json. The run itself is what fused frames are to be compared with. Research use only.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """A run: TIFF stack, folder of frames, HDF5 (file.h5, file.h5:/group/dataset), video."""
+
+    output: Output
+    """Folder to make."""
+
+    simulated: Simulated = Simulated()
+
+    grid: bool = False
+    """Write grid/fast.h5 and grid/sharp.h5 too: the same cameras before a simulated calibration grid."""
+
+    fps: float | None = None
+    """Frames per second of the run, where its file does not tell."""
+
+    format: Literal[".h5", ".tif"] = ".h5"
+    """Of both cameras' runs."""
+
+    overwrite: bool = False
+    """Replace a folder that exists; an input is never overwritten."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
 Command = (
     Annotated[Interpolation, tyro.conf.subcommand("interpolation")]
     | Annotated[Synthesis, tyro.conf.subcommand("synthesis")]
     | Annotated[Download, tyro.conf.subcommand("download")]
+    | Annotated[Cameras, tyro.conf.subcommand("cameras")]
     | Annotated[Check, tyro.conf.subcommand("check")]
 )
 
@@ -153,6 +191,8 @@ def main(args: Sequence[str]) -> int:
         return _synthesis(command)
     if isinstance(command, Download):
         return _download(command)
+    if isinstance(command, Cameras):
+        return _cameras(command)
     return _check(command) if isinstance(command, Check) else _interpolation(command)
 
 
@@ -220,6 +260,22 @@ def _print_download(outcome: DownloadOutcome) -> None:
     print(f"{outcome.bytes} bytes, SHA-256 {outcome.sha256}: {outcome.files} files")
     for path in outcome.runs or outcome.entries:
         print(f"  {path}")
+
+
+def _cameras(command: Cameras) -> int:
+    options = CamerasOptions(
+        cameras=command.simulated.options(), grid=command.grid, fps=command.fps, format=command.format
+    )
+    with Meter(silent=command.json) as meter:
+        outcome = prepare_cameras(command.run, command.output, options, overwrite=command.overwrite, progress=meter)
+    if command.json:
+        print_json(outcome)
+        return 0
+    for camera, frames, (rows, columns) in zip(("fast", "sharp"), outcome.frames, outcome.shapes, strict=True):
+        print(f"{camera}: {frames} frames of {rows} x {columns}")
+    for path in outcome.files:
+        print(f"  {path}")
+    return 0
 
 
 def _check(command: Check) -> int:
