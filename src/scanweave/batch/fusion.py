@@ -4,6 +4,7 @@
 
     OUT.tif, OUT.tif.scanweave.json                    one case
     OUT.published.npz, OUT.published.csv               with `published`: as the published programs write them
+    REPORT.html                                        with `trust`: the page that says how far to trust the frames
     OUT/NAME.tif ...                                   many cases
 
 Frames are made and written one after the other, in constant memory. A run that fails leaves nothing; one that is
@@ -15,7 +16,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,11 +32,13 @@ from ..errors import OutputError, ScanweaveError, UsageError
 from ..fusion.api import Depth, Fused, Job, Match, Mode, fused_by, prepare
 from ..fusion.frames import Plane
 from ..fusion.scene import Scene
+from ..fusion.trust import Findings
 from ..fusion.virtual import VirtualOptions
 from ..io.files import atomic_output, check_output
 from ..metrics import mae, psnr, ssim
 from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path
 from .fusion_cases import Case, Opened, names_of, opened
+from .fusion_judged import TrustOptions
 from .fusion_published import Picture, Score, eight_bits, published_scores, write_arrays, write_table
 from .inputs import strip_dataset
 from .many import FINISHED, each_on_its_own
@@ -44,6 +47,7 @@ from .partial import PartialFolder, until_whole
 Progress = Callable[[str, int, int], None]
 
 _PIXELS = "pixels"
+_BEFORE, _AFTER = "chi_square_before", "chi_square_after"
 
 NOTICE = "All frames are synthetic: made of two cameras' frames. For research use only."
 
@@ -61,6 +65,8 @@ class FusionOptions:
         cameras: Of virtual experiments: what the two cameras are.
         published: Write the published npz and table too.
         format: Suffix of the results of many cases.
+        consistent: Move each frame until it agrees with the coarse one within its noise.
+        trust: How frames are judged, and where the page goes; None: they are not.
     """
 
     method: str | None = None
@@ -71,6 +77,12 @@ class FusionOptions:
     cameras: VirtualOptions | None = None
     published: bool = False
     format: str = ".tif"
+    consistent: bool = False
+    trust: TrustOptions | None = None
+
+    def of(self, name: str) -> FusionOptions:
+        """Return those of one of many cases."""
+        return self if self.trust is None else replace(self, trust=self.trust.of(name))
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,7 @@ class FusionOutcome:
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
     scores: dict[str, Any] = field(default_factory=dict)
+    trust: dict[str, Any] = field(default_factory=dict)
     error: ScanweaveError | None = None
 
 
@@ -114,20 +127,23 @@ def fuse_cases(
     """
     if workers < 1:
         raise UsageError(f"{workers} workers", remedy="give 1 or more")
-    work = partial(fuse_case, options=options, overwrite=overwrite, resume=resume)
+    work = partial(fuse_case, overwrite=overwrite, resume=resume)
     if len(cases) == 1:
-        return [work(cases[0], output, progress=progress)]
+        return [work(cases[0], output, options=options, progress=progress)]
     if output.exists() and not output.is_dir():
         raise OutputError("is a file; many results need a folder", path=output, remedy="give another name with -o")
     suffix = "." + options.format.lstrip(".") if options.format else ""
-    targets = [output / f"{name}{suffix}" for name in names_of(cases)]
+    names = names_of(cases)
+    targets, own = [output / f"{name}{suffix}" for name in names], [options.of(name) for name in names]
     runs = [(Path(case.name),) for case in cases]
     if workers == 1:
-        return each_on_its_own(runs, lambda i: work(cases[i], targets[i], progress=progress), _failed)
+        return each_on_its_own(runs, lambda i: work(cases[i], targets[i], options=own[i], progress=progress), _failed)
     threads = max(1, torch.get_num_threads() // workers)
     context = get_context("spawn")  # a fork would copy threads that hold locks
     with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        futures = [pool.submit(work, case, target) for case, target in zip(cases, targets, strict=True)]
+        futures = [
+            pool.submit(work, case, target, options=one) for case, target, one in zip(cases, targets, own, strict=True)
+        ]
         return each_on_its_own(runs, lambda i: futures[i].result(), _failed)
 
 
@@ -160,9 +176,10 @@ def fuse_case(
         check_output(path, case.files, overwrite=overwrite)
     store = PartialFolder(place, plan, resume=resume, overwrite=overwrite)
     with until_whole(store):
-        making = _Making(job, runs, store, options.published)
+        making = _Making(job, runs, store, options.published, options.consistent)
         # scores come first: a frame that is no truth is found before anything is written
         scores = making.scores(lambda done: report("making and scoring frames", done, len(job)))
+        findings = None if options.trust is None else making.findings(options.trust, report)
         fused = fused_by(job, making.frame)
         written = io.write(
             fused.cine,
@@ -173,10 +190,15 @@ def fuse_case(
         if options.published:
             _write_published(place, making, scores)
         notes = tuple(dict.fromkeys([*runs.notes, *job.notes, *written, *making.notes]))
-        means = _means(scores)
-        _write_sidecar(place, plan, fused, notes, means)
+        means, moved, trust = _means(scores), making.consistency, dict[str, Any]()
+        if options.trust is not None and findings is not None:
+            trust = options.trust.written(findings, title=place.name, plan=plan)
+        elif moved is not None:
+            trust = {"consistency": dict(zip(("before", "after"), moved, strict=True))}
+        _write_sidecar(place, plan, fused, notes, {"scores": means} | trust if means else trust)
     seconds = time.perf_counter() - started
-    return FusionOutcome(case.name, tuple(targets), len(job), job.shape, job.method.name, seconds, notes, scores=means)
+    told = (len(job), job.shape, job.method.name, seconds, notes)
+    return FusionOutcome(case.name, tuple(targets), *told, scores=means, trust=trust)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +209,7 @@ class _Making:
     runs: Opened
     store: PartialFolder
     published: bool = False
+    consistent: bool = False
 
     @property
     def notes(self) -> list[str]:
@@ -215,6 +238,23 @@ class _Making:
         if self.runs.truth is None:
             return None
         return self.runs.truth.unit(self.job.picks[i].middle)[y0:y1, x0:x1]
+
+    def findings(self, options: TrustOptions, progress: Progress) -> Findings:
+        """Judge all frames by both cameras, and by the truth where it is known."""
+        for i in range(len(self.job)):
+            self.frame(i)
+            progress("making frames", i + 1, len(self.job))
+        truth = None if self.runs.truth is None else self.truth
+        return options.findings(self.job, self.unit, truth=truth, consistency=self.consistency, progress=progress)
+
+    @property
+    def consistency(self) -> tuple[float, float] | None:
+        """Mean reduced chi-square before and after frames were made consistent; None where they were not."""
+        kept = [self.store.read(i) or {} for i in range(len(self.job))] if self.consistent else []
+        if not kept or not all(_BEFORE in one for one in kept):
+            return None
+        before, after = (float(np.mean([one[name][0] for one in kept])) for name in (_BEFORE, _AFTER))
+        return before, after
 
     def held_out(self) -> Iterator[Picture]:
         """Give the sharp frames that were made again, in 8 bits."""
@@ -272,13 +312,17 @@ def _job(runs: Opened, options: FusionOptions) -> Job:
         mode=options.mode,
         match=options.match or ("none" if virtual else "linear"),
         depth=options.depth,
+        consistent=options.consistent,
         records=runs.records,
         like=runs.truth,
     )
 
 
 def _plan(case: Case, options: FusionOptions, job: Job) -> Plan:
-    told = plain(options) | {"case": plain(case), "match": {"scale": job.coarse.scale, "shift": job.coarse.shift}}
+    told = plain(replace(options, trust=None)) | {
+        "case": plain(case),
+        "match": {"scale": job.coarse.scale, "shift": job.coarse.shift},
+    }
     told |= {
         "box": list(job.box),
         "calibration": job.calibration.model_dump(mode="json", exclude={"coarse_points", "sharp_points"}),
@@ -295,7 +339,8 @@ def _plan(case: Case, options: FusionOptions, job: Job) -> Plan:
 def _targets(place: Path, options: FusionOptions) -> list[Path]:
     """Return all that is written, the run first."""
     extra = [place.with_name(f"{place.stem}.published{suffix}") for suffix in (".npz", ".csv")]
-    return [place, sidecar_path(place), *(extra if options.published else ())]
+    page = [] if options.trust is None or options.trust.report is None else [options.trust.report]
+    return [place, sidecar_path(place), *(extra if options.published else ()), *page]
 
 
 def _write_published(place: Path, making: _Making, scores: Sequence[Score]) -> None:
@@ -344,7 +389,7 @@ def _states(place: Path, plan: Plan) -> bool:
     return told.plan.digest() == plan.digest()
 
 
-def _write_sidecar(place: Path, plan: Plan, fused: Fused, notes: Sequence[str], scores: dict[str, Any]) -> None:
+def _write_sidecar(place: Path, plan: Plan, fused: Fused, notes: Sequence[str], trust: dict[str, Any]) -> None:
     job, records = fused.job, fused.cine.records or ()
     seen = {
         one.camera: {"window": one.window, "scale": one.scale, "shift": one.shift} for one in (job.coarse, job.sharp)
@@ -356,7 +401,7 @@ def _write_sidecar(place: Path, plan: Plan, fused: Fused, notes: Sequence[str], 
         frames=tuple(FrameEntry(**plain(record)) for record in records),
         intensity=plain(seen),
         notes=tuple(notes),
-        trust={"scores": scores} if scores else {},
+        trust=trust,
         notice=NOTICE,
     )
     with atomic_output(sidecar_path(place)) as target:
@@ -379,5 +424,6 @@ def summary(outcome: FusionOutcome) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "notes": list(outcome.notes),
         "scores": outcome.scores,
+        "trust": outcome.trust,
         "error": None if error is None else {"message": str(error), "exit_code": error.exit_code},
     }

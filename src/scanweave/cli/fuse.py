@@ -12,8 +12,10 @@ import tyro
 
 from ..batch.fusion import FusionOptions, FusionOutcome, fuse_cases, summary
 from ..batch.fusion_cases import CameraFiles, Case, cases_of
+from ..batch.fusion_judged import TrustOptions
 from ..batch.inputs import strip_dataset
 from ..errors import UsageError
+from ..fusion.profiles import Line
 from ..fusion.virtual import VirtualOptions
 from .common import Meter, Output, parse, print_json
 
@@ -180,6 +182,20 @@ class Fuse:
     workers: int = 1
     """Processes that share many cases."""
 
+    consistent: bool = False
+    """Move each frame until, averaged over the coarse camera's pixels, it agrees with the coarse frame within noise."""
+
+    report: Annotated[Path | None, tyro.conf.arg(metavar="REPORT.html")] = None
+    """Trust report to write: every frame against both cameras, sharp frames hidden and made again; of many cases a
+    folder of them."""
+
+    profile: Annotated[tuple[float, float, float, float] | None, tyro.conf.arg(metavar="X0 Y0 X1 Y1")] = None
+    """Of the report: line of the profile, in sharp pixels; by default across the strongest edge that moves."""
+
+    camera_blur: float | None = None
+    """Of the report: blur of the fast camera, standard deviation in its pixels; by default as frames taken at once
+    tell."""
+
     options: Options = Options()
     cameras: Cameras = Cameras()
     simulated: Simulated = Simulated()
@@ -256,7 +272,23 @@ def _options(command: Fuse) -> FusionOptions:
         cameras=None if command.virtual is None else command.simulated.options(),
         published=command.published,
         format=command.format,
+        consistent=command.consistent,
+        trust=_trust(command),
     )
+
+
+def _trust(command: Fuse) -> TrustOptions | None:
+    """Return how made frames are judged; None where no report is asked for.
+
+    Raises:
+        UsageError: Options of a report, and none is asked for.
+    """
+    if command.report is None:
+        if command.profile is not None or command.camera_blur is not None:
+            raise UsageError("--profile and --camera-blur are of a report", remedy="give --report REPORT.html")
+        return None
+    line = None if command.profile is None else Line(*command.profile)
+    return TrustOptions(report=command.report, line=line, blur=command.camera_blur)
 
 
 def _print(outcome: FusionOutcome) -> None:
@@ -270,6 +302,11 @@ def _print(outcome: FusionOutcome) -> None:
     if outcome.scores:
         found = outcome.scores
         print(f"  {found['psnr']:.2f} dB, SSIM {found['ssim']:.4f} over {found['frames']} frames that it had not seen")
+    moved = outcome.trust.get("consistency")
+    if moved is not None and "verdict" not in outcome.trust:
+        print(f"  reduced chi-square {moved['before']:.2f} before frames were moved, {moved['after']:.2f} after")
+    for line in outcome.trust.get("verdict", ()):
+        print(f"  {line}")
     print("  all frames are synthetic; research use only")
     for path in outcome.outputs:
         print(f"  {path}")

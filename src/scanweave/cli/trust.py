@@ -1,4 +1,4 @@
-"""``scanweave trust INPUT --methods linear,optical-flow --gaps 2,3,4,8``; ``scanweave trust synthesis MADE ...``."""
+"""``scanweave trust INPUT --methods linear,optical-flow``; ``trust synthesis MADE ...``; ``trust fusion MADE ...``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..batch.trust import ScoreOptions, TrustOutcome, trust_file, trust_many
 from ..errors import UsageError
 from ..interpolation.config import NetworkOptions
 from ..interpolation.methods import DEFAULT_METHOD
-from . import trust_synthesis
+from . import trust_fusion, trust_synthesis
 from .common import CommonOptions, Inputs, Meter, Reading, Terminal, given, parse, print_json, split_lists
 
 
@@ -25,7 +25,7 @@ class Trust:
     """Hide acquired frames, make them again, and report how wrong they are: on your own run, against all baselines.
 
     For a gap of G, every G-th frame is kept and those between are made again; gap 2 hides every other frame. Made MR
-    volumes: `scanweave trust synthesis`. Research use only.
+    volumes: `scanweave trust synthesis`. Fused frames: `scanweave trust fusion`. Research use only.
     """
 
     inputs: Inputs
@@ -68,6 +68,8 @@ def main(args: Sequence[str]) -> int:
     """Run the command."""
     if args and args[0] == "synthesis":
         return trust_synthesis.main(args[1:])
+    if args and args[0] == "fusion":
+        return trust_fusion.main(args[1:])
     command = parse(Trust, split_lists(args, "--gaps", "--methods"), prog="trust")
     if any(gap < 2 for gap in command.gaps):
         raise UsageError(f"gaps {command.gaps} hold one below 2", remedy="a gap of 2 hides every other frame")
