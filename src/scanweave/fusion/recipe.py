@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ..training import RecipeEntry
-from . import block_recipe
+from . import block_recipe, calibrator_recipe
 
-RECIPES: dict[str, RecipeEntry] = {"block-fusion": block_recipe.ENTRY}
+RECIPES: dict[str, RecipeEntry] = {"block-fusion": block_recipe.ENTRY, "raft": calibrator_recipe.ENTRY}
