@@ -1,7 +1,10 @@
-"""``scanweave as-published most-dsa|super-slomo``, and ``uni-coal`` for configurations of its training."""
+"""``scanweave as-published most-dsa|super-slomo``; ``uni-coal`` and ``xfusion`` say what theirs do in our words."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +17,12 @@ from ..batch.inputs import Run
 from ..batch.published import write_most_dsa, write_slow_motion
 from ..batch.published_synthesis import translate_training
 from ..errors import UsageError
+from ..fusion.published_conf import read_conf
+from ..fusion.published_conf_commands import Step, step_of, steps_of
+from ..io.files import atomic_output, check_output
+from . import train
 from .common import Inputs, Meter, Output, Reading, given, parse, print_json
-from .warned import weights_warnings
+from .warned import network_warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +107,43 @@ class UniCoal:
     """Show the traceback of an error."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class XFusion:
+    """Say what XFusion's commands and its ``xfusion.conf`` do as commands of scanweave.
+
+    Words of its command line follow ``--``, such as: -- train --dir-hi-train DIR --dir-lo-train DIR. They hold over the
+    file. Nothing is written back, and every option is either taken over or told not to be.
+    """
+
+    conf: tyro.conf.Positional[Path | None] = None
+    """The file; without one, what `xfusion init` would write."""
+
+    section: Literal["init", "convert", "train", "download", "train_calibration", "calibrate", "inference"] | None = (
+        None
+    )
+    """Only this command of theirs; by default all, or the one after --."""
+
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="OUTPUT")] = None
+    """Of train and train_calibration: a file to write for `scanweave train --config`."""
+
+    as_published: bool = False
+    """Leave known faults of the published program in."""
+
+    overwrite: bool = False
+    """Replace a file that exists; an input is never overwritten."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
 Command = (
     Annotated[Dsa, tyro.conf.subcommand("most-dsa")]
     | Annotated[Echo, tyro.conf.subcommand("super-slomo")]
     | Annotated[UniCoal, tyro.conf.subcommand("uni-coal")]
+    | Annotated[XFusion, tyro.conf.subcommand("xfusion")]
 )
 
 
@@ -113,13 +153,15 @@ def main(args: Sequence[str]) -> int:
     command = parse(cast(Any, Command), ours, prog="as-published")
     if isinstance(command, UniCoal):
         return _uni_coal(command, theirs)
+    if isinstance(command, XFusion):
+        return _xfusion(command, theirs)
     common = {
         "weights_file": command.weights,
         "reading": command.reading.options(),
         "overwrite": command.overwrite,
     }
     run = given(command.inputs)
-    with weights_warnings():
+    with network_warnings():
         if isinstance(command, Dsa):
             written = write_most_dsa(run, command.output, inter_frames=command.inter_frames, **common)
         else:
@@ -144,7 +186,7 @@ def _parted(args: Sequence[str]) -> tuple[list[str], list[str]]:
             "nothing says what the published program was given",
             remedy="its words follow --, such as: -- --config-file final.yml --model unicoal",
         )
-    cut = words.index("--") if "--" in words and words[0] == "uni-coal" else len(words)
+    cut = words.index("--") if "--" in words and words[0] in ("uni-coal", "xfusion") else len(words)
     return words[:cut], words[cut + 1 :]
 
 
@@ -163,6 +205,48 @@ def _uni_coal(command: UniCoal, words: Sequence[str]) -> int:
             print(f"note: {note}", file=sys.stderr)
         print(written.output)
     return 0
+
+
+def _xfusion(command: XFusion, words: Sequence[str]) -> int:
+    conf = read_conf(command.conf, words)
+    if command.section is not None and conf.command not in (None, command.section):
+        raise UsageError(f"--section {command.section}, and {conf.command} after --", remedy="give one of them")
+    section = command.section or conf.command
+    if section is None:
+        steps = steps_of(conf, as_published=command.as_published)
+    else:
+        steps = [step_of(conf, section, as_published=command.as_published)]
+        if steps[0].missing:
+            raise UsageError(
+                f"{section} lacks {steps[0].missing}", path=command.conf, remedy="say it after --, or there"
+            )
+    if command.output is not None:
+        _write_settings(command, steps, conf.notes)
+    if command.json:
+        print_json({"notes": conf.notes, "steps": steps, "output": command.output})
+        return 0
+    for note in (*conf.notes, *(f"{step.section}: {note}" for step in steps for note in step.notes)):
+        print(f"note: {note}", file=sys.stderr)
+    for step in steps:
+        if section is None:
+            print(f"# {step.section}{f' lacks {step.missing}' if step.missing else ''}")
+        for one in step.commands:
+            print(shlex.join(["scanweave", *one]))
+    return 0
+
+
+def _write_settings(command: XFusion, steps: Sequence[Step], notes: Sequence[str]) -> None:
+    """Write what one step would train as `scanweave train --print-config` prints it."""
+    assert command.output is not None
+    if len(steps) != 1 or steps[0].section not in ("train", "train_calibration"):
+        raise UsageError("-o writes what is trained", remedy="add --section train, or --section train_calibration")
+    check_output(command.output, [command.conf] if command.conf else [], overwrite=command.overwrite)
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        train.main([*steps[0].commands[0][1:], "--print-config"])
+    head = [f"# {note}" for note in ("translated of XFusion", *notes, *steps[0].notes)]
+    with atomic_output(command.output) as place:
+        place.write_text("\n".join([*head, said.getvalue()]), encoding="utf-8")
 
 
 def _slow_motion(run: Run, command: Echo, common: dict[str, Any]) -> tuple[Path, ...]:

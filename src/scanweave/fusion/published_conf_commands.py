@@ -37,6 +37,7 @@ _IDLE_ACTUAL = {
     "hi-frame-sep": "the sharp camera's times tell",
     "b0": "it is an option of virtual data",
     "infer-mode": "the published program takes its network whatever it says; see --method",
+    "meta_file_scale": "the file beside tfm_file is read whose name goes on in the same way",
     "img-class": "it tells how a folder's name is read as a number, which nothing here needs",
 }
 
