@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from scanweave.errors import UsageError
 from scanweave.models import BlockFusion, BlockFusionConfig, channels_last, create
-from scanweave.models.block_fusion import enlarged, reach
+from scanweave.models.block_fusion import enlarged, likeness, reach
 
 SMALL = {"widths": (8, 12, 16), "depths": (1, 1), "bottom": 1}
 
@@ -36,8 +36,9 @@ def test_fresh_weights_make_the_base_which_agrees_with_the_coarse_frame():
     coarse, sharp, times, spread = frames()
     made = BlockFusion(BlockFusionConfig(**SMALL))(coarse, sharp, times, spread)
     torch.testing.assert_close(F.avg_pool2d(made, 4), coarse[:, 1], atol=1e-5, rtol=0)
-    nearness = torch.tensor([0.7, 0.3, 0.7, 0.3]) + 0.02
-    blend = (nearness[:, None, None, None] * sharp[:, :4]).sum(dim=1) / nearness.sum()
+    candidates = torch.cat([sharp[:, :4], enlarged(coarse[:, 1])[:, None]], dim=1)
+    nearness = torch.tensor([0.7, 0.3, 0.7, 0.3, 0.0]) + 0.02
+    blend = (nearness[:, None, None, None] * candidates).sum(dim=1) / nearness.sum()
     expected = blend + enlarged(coarse[:, 1] - F.avg_pool2d(blend, 4))
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
 
@@ -49,6 +50,16 @@ def test_enlarging_keeps_the_means_and_is_smooth():
     steps = fine[0, 0, 16, 8:-8].diff()
     assert steps.min() > 0.1
     assert steps.max() < 0.5  # repeated blocks have steps of 0 and 1
+
+
+def test_texture_that_both_frames_have_is_told_from_noise():
+    generator = torch.Generator().manual_seed(2)
+    noise = torch.randn(1, 5, 16, 64, 64, generator=generator)
+    torch.testing.assert_close(likeness(noise).mean(dim=(0, 2, 3)), torch.tensor([0.0, 0.0, 2.0]), atol=0.05, rtol=0)
+    texture = 3 * torch.randn(1, 1, 16, 64, 64, generator=generator)
+    # 15/16, since the mean of each block of 16 pixels is taken off
+    expected = torch.tensor([9 * 15 / 16, 9 * 15 / 16, 2.0])
+    torch.testing.assert_close(likeness(noise + texture).mean(dim=(0, 2, 3)), expected, atol=0.2, rtol=0)
 
 
 def test_all_else_being_equal_brightness_does_not_matter(network):

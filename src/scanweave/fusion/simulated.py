@@ -46,7 +46,7 @@ class SimulationConfig:
     ratio: Range = (2.0, 40.0)
     """Least and greatest number of coarse frames for each sharp one."""
 
-    noise: Range = (0.001, 0.08)
+    noise: Range = (0.002, 0.1)
     """Least and greatest standard deviation of a sharp frame's noise, as a share of its brightness."""
 
     calm: float = Field(default=0.07, ge=0, le=1)

@@ -1,8 +1,8 @@
 """Block fusion: a sharp frame from sharp frames around a moment and a coarse frame at it, small enough for a CPU.
 
 All work is done on the coarse camera's grid, where a sharp frame is 16 channels: the pixels of each block of 4 x 4.
-The network weights five candidates for every pixel, and adds a correction. With candidates s_k, weights a_k of sum 1,
-D the mean of each block and U an enlargement with ``D U = 1``::
+The network weights candidates for every pixel, five sharp frames and the coarse one enlarged, and adds a correction.
+With candidates s_k, weights a_k of sum 1, D the mean of each block and U an enlargement with ``D U = 1``::
 
     w = sum_k a_k s_k,    base = w + U(c - D w),    made = base + correction
 
@@ -28,7 +28,9 @@ COARSE = 5
 CANDIDATES = 5
 """Sharp ones: the frames before and after, both moved to the moment, and the mean of others."""
 
+_BLENDED = CANDIDATES + 1  # the last is the coarse frame, enlarged: without detail, and so without its noise
 _TOLD = 3  # numbers about the times
+_ALIKE = 3  # maps of `likeness`
 _PIXELS = SCALE * SCALE
 _RANGE = 4.0  # units of noise that the network sees on a straight scale
 _TREND = 9  # blocks around that the coarse frame is compared with
@@ -96,7 +98,7 @@ class BlockFusion(nn.Module):
         super().__init__()
         self.config = config = config or BlockFusionConfig()
         whole, half, quarter = config.widths
-        self.stem = nn.Conv2d(CANDIDATES * _PIXELS + COARSE + 2 + _TOLD, whole, 3, padding=1)
+        self.stem = nn.Conv2d(CANDIDATES * _PIXELS + COARSE + 2 + _TOLD + _ALIKE, whole, 3, padding=1)
         self.down0 = _chain(whole, config.depths[0])
         self.reduce0 = nn.Conv2d(whole, half, 2, stride=2)
         self.down1 = _chain(half, config.depths[1])
@@ -106,7 +108,7 @@ class BlockFusion(nn.Module):
         self.up1 = _chain(half, config.depths[1])
         self.enlarge0 = nn.ConvTranspose2d(half, whole, 2, stride=2)
         self.up0 = _chain(whole, config.depths[0])
-        self.head = nn.Conv2d(whole, (CANDIDATES + 1) * _PIXELS, 3, padding=1)
+        self.head = nn.Conv2d(whole, (_BLENDED + 1) * _PIXELS, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
@@ -131,10 +133,11 @@ class BlockFusion(nn.Module):
         blocks = F.pixel_unshuffle(sharp.flatten(0, 1), SCALE).view(batch, CANDIDATES, _PIXELS, rows, columns)
         moment = coarse[:, 1]
         features = self._features(self._seen(blocks, coarse, times, spread))
-        told = in_float32(self.head, features).view(batch, CANDIDATES + 1, _PIXELS, rows, columns)
-        logits, correction = told[:, :CANDIDATES], told[:, CANDIDATES]
+        told = in_float32(self.head, features).view(batch, _BLENDED + 1, _PIXELS, rows, columns)
+        logits, correction = told[:, :_BLENDED], told[:, _BLENDED]
         weights = (logits + _prior(times)[..., None, None, None]).softmax(dim=1)
-        blend = (weights * blocks).sum(dim=1)
+        smooth = F.pixel_unshuffle(enlarged(moment), SCALE)
+        blend = (weights * torch.cat([blocks, smooth[:, None]], dim=1)).sum(dim=1)
         lacking = enlarged(moment - blend.mean(dim=1, keepdim=True))
         made: Tensor = F.pixel_shuffle(blend + correction, SCALE) + lacking
         return made
@@ -148,10 +151,11 @@ class BlockFusion(nn.Module):
         trend = F.avg_pool2d(moment, _TREND, stride=1, padding=_TREND // 2, count_include_pad=False)
         apart = coarse[:, 3:].flatten(1, 2) - blocks[:, :2].mean(dim=2)
         seen = torch.cat([pixels, coarse[:, :1, 0] - moment, coarse[:, 2:3, 0] - moment, moment - trend, apart], dim=1)
+        alike = torch.asinh(likeness(blocks))
         told = torch.stack([times[:, 0], times[:, 1].clamp(max=1), (1 + times[:, 2]).log()], dim=1)
         told = told[..., None, None].expand(-1, -1, *moment.shape[-2:])
         # what is far from the coarse frame is seen on a scale that flattens: edges are hundreds of times the noise
-        return torch.cat([_RANGE * torch.asinh(seen / _RANGE), spread, 1 - there.expand_as(spread), told], dim=1)
+        return torch.cat([_RANGE * torch.asinh(seen / _RANGE), spread, 1 - there.expand_as(spread), told, alike], dim=1)
 
     def _features(self, seen: Tensor) -> Tensor:
         first = self.down0(self.stem(seen))
@@ -175,12 +179,30 @@ def enlarged(blocks: Tensor) -> Tensor:
     return smooth + F.interpolate(blocks - F.avg_pool2d(smooth, SCALE), scale_factor=SCALE, mode="nearest")
 
 
+def likeness(blocks: Tensor) -> Tensor:
+    """Return how alike the pixels of sharp frames are in each block.
+
+    Where there is nothing but noise means over many blocks are 0, 0 and 2, so that a network that averages can tell
+    texture from noise.
+
+    Args:
+        blocks: ``(B, 5, 16, h, w)``, the pixels of each block.
+
+    Returns:
+        ``(B, 3, h, w)``: the covariance of both frames, that of both once moved, and the mean square of what the former
+        differ by.
+    """
+    centred = blocks - blocks.mean(dim=2, keepdim=True)
+    products = (centred[:, 0] * centred[:, 1], centred[:, 2] * centred[:, 3], (blocks[:, 0] - blocks[:, 1]).square())
+    return torch.stack([product.mean(dim=1) for product in products], dim=1)
+
+
 def _prior(times: Tensor) -> Tensor:
-    """Return the logarithms ``(B, 5)`` of the weights that fresh networks give: by nearness in time."""
-    late = times[:, 0]
-    near = torch.stack([1 - late, late, 1 - late, late, torch.zeros_like(late)], dim=1) + _LEAST
-    never = torch.where(times[:, 2:] > 0, 0.0, _NEVER)
-    return torch.cat([near[:, :-1].log(), near[:, -1:].log() + never], dim=1)
+    """Return the logarithms ``(B, 6)`` of the weights that fresh networks give: by nearness in time."""
+    late, far = times[:, 0], torch.zeros_like(times[:, 0])
+    near = torch.stack([1 - late, late, 1 - late, late, far, far], dim=1) + _LEAST
+    others = torch.where(times[:, 2] > 0, far, far + _NEVER)
+    return near.log() + torch.stack([far, far, far, far, others, far], dim=1)
 
 
 def _check(coarse: Tensor, sharp: Tensor, times: Tensor, spread: Tensor) -> None:

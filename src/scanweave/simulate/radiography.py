@@ -377,7 +377,7 @@ class RadiographyParams(Params):
         bodies = _still_bodies(side, generator=generator) + _moving_bodies(side, fastest, generator=generator)
         for wall in walls:
             bodies += _pool(wall, side, generator=generator)
-        count = int(generator.choice(3, p=(0.25, 0.5, 0.25))) if walls else int(generator.integers(1, 3))
+        count = int(generator.choice(3, p=(0.45, 0.4, 0.15))) if walls else int(generator.integers(1, 3))
         moving = 0.25 if walls else 0.75
         return cls(
             size=config.size,
@@ -499,10 +499,10 @@ def _sheet(fastest: float, moving: bool, *, generator: np.random.Generator) -> S
     return Sheet(
         seed=new_seed(generator),
         coarsest=int(generator.integers(2, 7)),
-        octaves=int(generator.integers(2, 6)),
+        octaves=int(generator.integers(1, 6)),
         falloff=uniform((0.3, 0.9), generator=generator),
         sharpness=uniform((0.5, 4), generator=generator) if generator.random() < 0.4 else 0.0,
-        contrast=math.exp(generator.uniform(math.log(0.005), math.log(0.25))),
+        contrast=math.exp(generator.uniform(math.log(0.001), math.log(0.25))),
         path=Path.draw(fastest, generator=generator) if moving else Path(),
         spin=float(generator.normal(0, 0.1)) if moving and generator.random() < 0.3 else 0.0,
         pulse=uniform((0, 0.1), generator=generator) if moving and generator.random() < 0.3 else 0.0,
