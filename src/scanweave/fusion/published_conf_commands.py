@@ -87,7 +87,7 @@ def _convert(conf: Conf, as_published: bool) -> Step:
         return Step("convert", (), missing="dir-hi-convert and dir-lo-convert: the folders of pictures")
     words = ("prepare", "fusion", "--sharp", told(high), "--coarse", told(low), "-o", _common(conf))
     note = (
-        "Folders are called sharp and coarse in one folder, with the list of clips beside; out-dir-lo and -hi are not."
+        f"One folder holds both: coarse/ in it is {conf.values['convert', 'out-dir-lo']}, and clips are listed beside."
     )
     return Step("convert", (words,), (note,))
 
