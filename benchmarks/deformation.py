@@ -1,12 +1,12 @@
 """How plausible DRDM's deformations of a real stack are, and what they cost, in units of one convolution.
 
     SCANWEAVE_SHARED=... python benchmarks/deformation.py quality [--presets safe fast consistent] [--level 80]
-    SCANWEAVE_SHARED=... python benchmarks/deformation.py speed [--presets safe fast] [--copies 16] [--compile]
+    SCANWEAVE_SHARED=... python benchmarks/deformation.py speed [--presets safe fast] [--networks plain compiled]
     SCANWEAVE_SHARED=... python benchmarks/deformation.py stack
 
 Quality: slices 2, 4 and 6 of the stack, seeds 0 to 2, every preset from the same noise. Components are counted with
 diagonal neighbours, on labels warped to the nearest. Speed: the whole recovery loop of copies made at once, per copy;
-the seconds of compiling are not in it, and told. `--compile` runs the compiled network, in place of the plain one.
+the compiled network beside the plain one; the seconds of compiling are told, and not counted.
 Stack: 12 copies of the whole stack for each of seeds 0 to 2, without a network, slices held together and moved freely.
 U is the best time of one 64-to-64 3 x 3 convolution on 1 x 64 x 256 x 256 float32, taken between the steps, so that
 machines and their moods cancel. `--cpu-time` counts processor seconds (use one thread).
@@ -137,7 +137,7 @@ def quality(preset: str, level: int, *, compiles: bool) -> str:
 def speed(preset: str, level: int, copies: int, clock: Callable[[], float], *, compiles: bool) -> str:
     config, images = PRESETS[preset], stack()[0]
     unit, image = nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, SIDE, SIDE)
-    fields, model, kind = start(config, list(range(copies)), level), network(), "as it is"
+    fields, model, kind = start(config, list(range(copies)), level), network(), "plain"
     if compiles:
         begun = time.perf_counter()
         model = compiled(model)
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=80)
     parser.add_argument("--copies", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="run the compiled network")
+    parser.add_argument("--networks", nargs="+", choices=["plain", "compiled"], help="speed: by default both")
     parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--output", type=Path, help="write the table here too")
     options = parser.parse_args()
@@ -181,11 +181,12 @@ def main() -> None:
     for method, free in product((Diffeomorphic, Elastic), (None, True)) if options.part == "stack" else ():
         lines.append(whole_stack(method(through_plane=free)))
         print(lines[-1], flush=True)
-    for preset in options.presets if options.part != "stack" else ():
+    networks = options.networks or (["plain"] if options.part == "quality" else ["plain", "compiled"])
+    for preset, kind in product(options.presets, networks) if options.part != "stack" else ():
         if options.part == "quality":
-            lines.append(quality(preset, options.level, compiles=options.compile))
+            lines.append(quality(preset, options.level, compiles=kind == "compiled"))
         else:
-            lines.append(speed(preset, options.level, options.copies, clock, compiles=options.compile))
+            lines.append(speed(preset, options.level, options.copies, clock, compiles=kind == "compiled"))
         print(lines[-1], flush=True)
     if options.output:
         told = f"`python benchmarks/deformation.py {options.part}`, level {options.level}, PyTorch {torch.__version__}."

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 import scanweave
-from scanweave import io
+from scanweave import io, weights
 from scanweave.batch.deformation_cases import slice_of
 from scanweave.batch.deformation_manifest import Manifest
 from scanweave.cli import main
+from scanweave.ops.native import library
 from scanweave.volume import Volume
+from scanweave.weights.card import Card
 
 
 @pytest.fixture
@@ -131,3 +133,13 @@ def test_the_published_weights_deform_the_real_stack(reference, tmp_path, capsys
     assert set(np.unique(label.voxels)) == set(np.unique(source.voxels[4]))
     assert label.spacing == pytest.approx((10, 1.5625, 1.5625), rel=1e-5)
     assert "Deformed grid" in (tmp_path / "out.report.html").read_text()
+
+
+def test_a_network_that_cannot_be_compiled_is_said_in_one_line_and_runs(tmp_path, monkeypatch, capsys, drdm):
+    weights.save(drdm(0.05, steps=4), tmp_path / "drdm.safetensors", Card(network="drdm", config={}, origin="here"))
+    io.write(Volume.from_array(np.eye(32, dtype=np.uint8)[None], spacing=(1, 1, 1)), tmp_path / "scan.nii.gz")
+    monkeypatch.setenv("CXX", str(tmp_path / "missing"))
+    library.cache_clear()
+    words = ["deform", str(tmp_path / "scan.nii.gz"), "-o", str(tmp_path / "out"), "--method", "drdm", "--compile"]
+    assert main([*words, "--weights", str(tmp_path / "drdm.safetensors"), "--level", "2", "--json"]) == 0
+    assert capsys.readouterr().err.startswith("scanweave: warning: the network runs uncompiled: ")

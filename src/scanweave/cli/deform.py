@@ -18,6 +18,7 @@ from ..batch.inputs import collect_runs
 from ..deformation.api import AT_ONCE
 from ..errors import UsageError
 from .common import Inputs, Meter, Reading, given, parse, print_json
+from .warned import network_warnings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ class Deform:
 def main(args: Sequence[str]) -> int:
     """Run the command."""
     command = parse(Deform, args, prog="deform")
-    with Meter(silent=command.json) as meter:
+    with network_warnings(), Meter(silent=command.json) as meter:
         outcomes = _published(command, meter) if command.published_layout else _files(command, meter)
     if command.json:
         told = [summary(outcome) for outcome in outcomes]

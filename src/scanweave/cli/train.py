@@ -20,7 +20,7 @@ from ..training import Outcome, RecipeEntry, TrainingConfig
 from ..training import train as run
 from ..training.settings import build, commented_yaml, read_settings, refuse_unknown_options
 from .common import Meter, parse, print_json
-from .warned import weights_warnings
+from .warned import network_warnings
 
 HOMES = (
     "scanweave.deformation.recipe",
@@ -79,7 +79,7 @@ def main(args: Sequence[str]) -> int:
         return 0
     if command.output is None:
         raise UsageError("nothing says where to", remedy="give a folder with -o")
-    with weights_warnings(), Meter(silent=command.json) as meter:
+    with network_warnings(), Meter(silent=command.json) as meter:
         outcome = run(
             entries[job].build(command.recipe),
             command.training,

@@ -15,7 +15,7 @@ from .. import weights
 from ..errors import ScanweaveError, UsageError
 from ..io.files import check_output
 from .common import Output, Terminal, given, parse, print_json
-from .warned import weights_warnings
+from .warned import network_warnings
 
 Files = tyro.conf.Positional[tuple[Path, ...]]
 File = tyro.conf.Positional[Path]
@@ -115,7 +115,7 @@ def main(args: Sequence[str]) -> int:
     """Run the command."""
     command = parse(cast(Any, Command), args, prog="weights")
     run: Callable[[Any], int] = _RUN[type(command)]
-    with weights_warnings(silent=isinstance(command, Info)):
+    with network_warnings(silent=isinstance(command, Info)):
         return run(command)
 
 
