@@ -195,3 +195,13 @@ def test_an_invented_spot_is_named_in_the_verdict(job):
     said = {statement.title: statement.text for statement in statements(found)}
     assert "3 of 33 frames" in said["Something was invented, erased or misplaced"]
     assert "9 to 11" in " ".join(said.values())
+
+
+def test_a_calibration_that_does_not_hold_is_said(pair):
+    moved = [list(row) for row in pair.calibration.matrix]
+    moved[0][2] += 2
+    wrong = pair.calibration.model_copy(update={"matrix": tuple(map(tuple, moved))})
+    one = prepare(pair.coarse, pair.sharp, wrong, method="hold", match="none", depth="float32")
+    found = check(one, lambda i: one.unit(i)[0], hide=False)
+    assert found.level > 1.5
+    assert "The calibration does not quite hold" in [statement.title for statement in statements(found)]

@@ -37,7 +37,8 @@ Array = NDArray[np.float64]
 
 _WINDOW = 7  # coarse pixels that the excess over noise is told from
 _DOUBT = 2.0  # power, in that of noise, from which on there is an excess: that of 49 pixels is uncertain by a fifth
-_FIRST, _RISE, _STEPS = 1 / 64, 4.0, 12  # values of k that are tried
+_FIRST, _RISE, _STEPS = 4.0**-6, 4.0, 14  # values of k that are tried
+_HALVINGS = 3  # of the interval, in its logarithm, that k is then known to lie in
 _ITERATIONS, _EXACT = 100, 1e-4
 
 
@@ -120,13 +121,24 @@ def consistent(frame: Plane, coarse: Plane, model: CameraModel) -> tuple[Plane, 
     if not excess.any():
         return frame, before.chi_square, before.chi_square
     change, wanted = _Change.of(before, excess), excess > 0
-    factor, made, after = _FIRST, frame, before
-    for _ in range(_STEPS):
+
+    def tried(factor: float) -> tuple[Plane, Agreement, bool]:
         made = np.asarray(frame + change.by(factor), np.float32)
         after = model.agreement(made, coarse)
-        if np.square(after.whitened)[wanted].mean() <= after.level:
+        return made, after, bool(np.square(after.whitened)[wanted].mean() <= after.level)
+
+    factor, (made, after, enough) = _FIRST, tried(_FIRST)
+    for _ in range(_STEPS):
+        if enough:
             break
         factor *= _RISE
+        made, after, enough = tried(factor)
+    step = math.sqrt(_RISE)
+    for _ in range(_HALVINGS if enough and factor > _FIRST else 0):
+        less = tried(factor / step)
+        if less[2]:
+            factor, (made, after, _) = factor / step, less
+        step = math.sqrt(step)
     return made, before.chi_square, after.chi_square
 
 

@@ -42,12 +42,14 @@ class FrameAgreement:
         time: Seconds on the sharp clock.
         chi_square: Reduced.
         highest: What may be expected of a right frame at most.
+        level: How many times what noise explains that is; 1 where cameras and calibration are as they are taken to be.
         spots: What the coarse camera saw otherwise, the strongest first.
     """
 
     time: float
     chi_square: float
     highest: float
+    level: float
     spots: tuple[Spot, ...]
 
 
@@ -100,6 +102,11 @@ class Findings:
     def highest(self) -> float:
         """What may be expected at most, median over all frames."""
         return float(np.median([one.highest for one in self.frames]))
+
+    @property
+    def level(self) -> float:
+        """How many times more acquired frames differ than noise explains, median over all frames."""
+        return float(np.median([one.level for one in self.frames]))
 
     @property
     def spread(self) -> float:
@@ -193,7 +200,7 @@ def _agreements(
     found, total = [], np.zeros(model.degradation.weights.shape[0])
     for i, pick in enumerate(job.picks):
         one = model.agreement(frame(i), job.coarse.unit(pick.middle))
-        found.append(FrameAgreement(pick.time, one.chi_square, one.highest, tuple(one.spots())))
+        found.append(FrameAgreement(pick.time, one.chi_square, one.highest, one.level, tuple(one.spots())))
         total += one.whitened
         told("frames against the coarse camera", i + 1, len(job))
     return tuple(found), model.degradation.picture(total / len(job))

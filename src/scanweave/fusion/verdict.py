@@ -46,6 +46,7 @@ def statements(findings: Findings) -> list[Statement]:
     """Return what the checks say, the gravest first."""
     told = [
         *_leaks(findings),
+        *_cameras(findings),
         _agreement(findings),
         *_spots(findings),
         *(_scores(scores) for scores in (findings.known, findings.hidden) if scores is not None),
@@ -129,6 +130,18 @@ def _leaks(findings: Findings) -> list[Statement]:
             )
             told.append(Statement("alarm", "The method has seen what was hidden from it", text))
     return told
+
+
+def _cameras(findings: Findings) -> list[Statement]:
+    """Tell whether what is taken to be known of both cameras holds for acquired frames."""
+    if findings.level <= AGREES:
+        return []
+    text = (
+        f"Sharp frames as acquired differ from coarse ones taken at once by {number(findings.level)} times what noise "
+        "explains. Made frames are only asked to agree as well as that: smaller errors are not seen. Calibrate anew, "
+        "or check exposures, fields and clocks."
+    )
+    return [Statement("warning", "The calibration does not quite hold", text)]
 
 
 def _agreement(findings: Findings) -> Statement:
