@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
 from scanweave import weights
 from scanweave.cli import main
@@ -116,9 +117,25 @@ def test_runs_are_found_by_folder_and_by_list(runs):
         assert one.equal(sample[name])
 
 
+def test_pictures_of_three_equal_channels_count_as_grey(tmp_path):
+    grey = rng().integers(0, 255, (5, 128, 128), np.uint8)
+    for name in ("alike", "coloured"):
+        (tmp_path / name).mkdir()
+        for t, frame in enumerate(grey):
+            pixels = np.stack([frame] * 3, axis=-1)
+            pixels[0, 0, 1] += name == "coloured"
+            Image.fromarray(pixels).save(tmp_path / name / f"{t:08d}.png")
+    samples = RunSamples.of(ViewsConfig(), RunsConfig(path=tmp_path / "alike"))
+    made = samples.make(samples.draw(0, generator=rng()))
+    torch.testing.assert_close(made["sharp"][:, 0], torch.from_numpy(grey[[0, 2, 4]]).float())
+    coloured = RunSamples.of(ViewsConfig(), RunsConfig(path=tmp_path / "coloured"))
+    with pytest.raises(InputError, match="has colours"):
+        coloured.make(coloured.draw(0, generator=rng()))
+
+
 def test_runs_that_cannot_be_used_are_named(runs, tmp_path):
     views = ViewsConfig()
-    for text, said in (("000 7 (1,1,1)", "has 6 frames"), ("../000 6 (1,1,1)", "line 1"), ("\n", "lists no clip")):
+    for text, said in (("000 7 (1,1,1)", "has 6 frames"), ("000 six (1,1,1)", "line 1"), ("\n", "lists no clip")):
         (tmp_path / "meta.txt").write_text(text)
         with pytest.raises(InputError, match=said):
             RunSamples.of(views, RunsConfig(path=runs, meta=tmp_path / "meta.txt"))
@@ -240,7 +257,18 @@ def test_contradictions_are_refused(files):
 def test_the_command_trains_from_a_preset(runs, tmp_path, capsys):
     words = ["train", "raft", "--config", "raft-calibrator-simulated", "-o", str(tmp_path / "out")]
     short = ["--training.steps", "1", "--training.batch", "1", "--training.workers", "0", "--training.device", "cpu"]
-    few = ["--recipe.validation-length", "1", "--recipe.iterations", "1", "--training.validation-batch", "1"]
+    few = [
+        "--recipe.views.window",
+        "128",
+        "--recipe.views.ratio",
+        "4",
+        "--recipe.validation-length",
+        "1",
+        "--recipe.iterations",
+        "1",
+        "--training.validation-batch",
+        "1",
+    ]
     assert main([*words, *short, *few]) == 0
     assert "epe" in capsys.readouterr().out
     cards = [weights.read_card(path) for path in (tmp_path / "out").rglob("*.safetensors")]

@@ -9,7 +9,6 @@ bilinearly, as before a calibration.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -31,13 +30,13 @@ from ..io.folders import inputs_in
 from ..simulate.params import Range, new_seed, uniform
 from ..simulate.target import TargetConfig, TargetParams
 from ..training.samples import Samples
+from .clips import read_meta, unit_of
 from .frames import Frames, Plane
 from .rigid import Similarity
 
 _OPEN = 16  # runs whose frames stay within reach
 _PITCH = (20.0, 48.0)  # of simulated targets: twice what shifts reach, since a grid looks alike a pitch further on
 _MISSING = 0.1  # share of their squares, by which they are told apart
-_META = re.compile(r"(\S+)\s+(\d+)\b.*")
 
 
 @checked(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -136,12 +135,12 @@ class RunSamples(Samples):
         """
         if config.path is None:
             raise UsageError("nothing says which runs to train on", remedy="give --recipe.runs.path")
-        paths = _listed(config.path, config.meta) if config.meta else [(one, None) for one in inputs_in(config.path)]
+        stated = {} if config.meta is None else {config.path / one.name: one.frames for one in read_meta(config.meta)}
         runs = []
-        for path, stated in paths:
+        for path in stated or inputs_in(config.path):
             run = _opened(path)
-            if stated not in (None, len(run)):
-                raise InputError(f"has {len(run)} frames, the list of clips says {stated}", path=path)
+            if stated.get(path, len(run)) != len(run):
+                raise InputError(f"has {len(run)} frames, the list of clips says {stated[path]}", path=path)
             if min(run.shape) < views.window:
                 raise InputError(
                     f"has frames of {run.shape[0]} x {run.shape[1]} pixels, smaller than the window of {views.window}",
@@ -287,36 +286,9 @@ class _Run:
     def unit(self, i: int) -> Plane:
         if not self.cine.is_colour:
             return Frames.of(self.cine, "sharp").unit(i)
-        frame = self.cine.frame(i)
-        if np.any(frame != frame[..., :1]):
-            raise InputError(f"frame {i} has colours", path=self.path, remedy="convert it: scanweave prepare fusion")
-        low, high = self.cine.levels
-        return np.asarray((frame[..., 0].astype(np.float32) - low) / (high - low), np.float32)
+        return unit_of(self.cine.frame(i), self.path)
 
 
 @lru_cache(maxsize=_OPEN)
 def _opened(path: Path) -> _Run:
     return _Run(io.read(path, as_="cine"), path)
-
-
-def _listed(root: Path, meta: Path) -> list[tuple[Path, int | None]]:
-    """Return the clips of a published list, and how many frames it says that each has."""
-    try:
-        lines = meta.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError("is no list of clips", path=meta, remedy="check the name") from error
-    found: list[tuple[Path, int | None]] = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        match = _META.fullmatch(line.strip())
-        if match is None or match[1] in (".", "..") or "/" in match[1] or "\\" in match[1]:
-            raise InputError(
-                f"line {number} states no clip: {line.strip()[:40]!r}",
-                path=meta,
-                remedy="write `000 100 (720,1280,3)`: folder, frames, (rows,columns,channels)",
-            )
-        found.append((root / match[1], int(match[2])))
-    if not found:
-        raise InputError("lists no clip", path=meta, remedy="write one clip a line")
-    return found
