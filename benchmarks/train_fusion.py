@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -61,6 +62,8 @@ _LOG_BYTES = 190_000
 _SCENES = 12  # of each kind of simulated run
 _SEED = 990_000  # of the first; training draws its own otherwise
 _PHOTONS = {"without noise": None, "1 % noise": 1e4, "5 % noise": 400.0}  # at brightness 1
+
+_SHARED: dict[str, Any] = {}
 
 Scores = dict[str, dict[str, float]]
 """PSNR by method, then by frame or run."""
@@ -172,6 +175,18 @@ def compared(scores: Scores, ours: str = "block-fusion") -> dict[str, Any]:
     }
 
 
+def judged(chosen: Sequence[Case], methods: Mapping[str, Method], *, processes: int) -> Iterator[dict[str, Any]]:
+    """Yield what `compared` says of each case, in order."""
+    _SHARED.update(chosen=chosen, methods=methods)
+    # runs are made of functions, which no pickle holds: processes inherit them
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        yield from pool.imap(_judged, range(len(chosen)))
+
+
+def _judged(index: int) -> dict[str, Any]:
+    return compared(scored(_SHARED["chosen"][index], _SHARED["methods"]))
+
+
 def worth(rows: Mapping[str, Mapping[str, Any]]) -> bool:
     """Say whether the lower bound is above 0 on the real frames at both rates."""
     bounds = [rows.get(f"real, x4, {rate} times", {}).get("interval") for rate in RATES]
@@ -212,10 +227,23 @@ def page(rows: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any], log: S
     scores = [event for event in map(json.loads, log) if event["event"] == "validation"]
     if scores:
         lines += ["", "Simulated samples, held out, during training: the loss is the mean of negative PSNR in units of"]
-        lines += ["the noise; the gain is on the two sharp frames, blended as they are or moved by flow.", ""]
-        lines += ["| step | loss, dB | gain, dB |", "| ---: | ---: | ---: |"]
-        lines += [f"| {one['step']} | {one['loss']:.3f} | {one['gain']:.3f} |" for one in scores]
+        lines += [
+            "the noise; the gain is on the two sharp frames, blended as they are or moved by flow. Each stage has"
+        ]
+        lines += ["its own samples: only rows of one compare.", ""]
+        lines += ["| stage | step | loss, dB | gain, dB |", "| ---: | ---: | ---: | ---: |"]
+        lines += [f"| {one['stage']} | {one['step']} | {one['loss']:.3f} | {one['gain']:.3f} |" for one in scores]
     return "\n".join(lines) + "\n"
+
+
+def staged(logs: Sequence[Path]) -> list[str]:
+    """Return the lines of logs that are there, each with the number of its stage."""
+    return [
+        json.dumps({"stage": stage, **json.loads(line)})
+        for stage, log in enumerate(logs, start=1)
+        if log.is_file()
+        for line in log.read_text().splitlines()
+    ]
 
 
 def ship(network: BlockFusion, told: str) -> Path:
@@ -231,8 +259,9 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--compare", type=Path, help="weights to compare, instead of training")
     parser.add_argument("--data", type=Path, help="a real run at the full rate, as a TIFF stack")
+    parser.add_argument("--processes", type=int, default=1, help="that compare, one case each")
     parser.add_argument("--only", default="", help="cases whose name begins so")
-    parser.add_argument("--log", type=Path, help="log of the training; by default that of OUT/run")
+    parser.add_argument("--log", type=Path, nargs="*", help="logs of its stages; by default that of OUT/run")
     parser.add_argument("--told", default="", help="what results and card should say of the training")
     parser.add_argument("--ship", action="store_true", help="write the weights into the package if they are worth it")
     parser.add_argument("--results", type=Path, default=RESULTS)
@@ -242,13 +271,14 @@ def main() -> int:
         command = [sys.executable, "-m", "scanweave", "train", "block-fusion", "--config", "block-fusion-simulated"]
         return subprocess.run([*command, "-o", str(options.output / "run"), *extra], check=False).returncode
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     network = cast(BlockFusion, weights.open("block-fusion", str(options.compare)))
     methods = {**BASELINES, "block-fusion": BlockFusionMethod(weights=network)}
+    chosen = [case for case in cases(options.data) if case.name.startswith(options.only)]
     rows = {}
-    for case in cases(options.data):
-        if case.name.startswith(options.only):
-            rows[case.name] = compared(scored(case, methods))
-            print(case.name, json.dumps(rows[case.name]), flush=True)
+    for case, row in zip(chosen, judged(chosen, methods, processes=options.processes), strict=True):
+        rows[case.name] = row
+        print(case.name, json.dumps(row), flush=True)
     if options.data is not None:
         shown = {name: methods[name] for name in ("flow", "block-fusion")}
         picture(read_camera(options.data, "sharp", fps=1000).cine, shown, options.output / "frames.png")
@@ -258,8 +288,7 @@ def main() -> int:
 
 def tell(network: BlockFusion, rows: Mapping[str, Mapping[str, Any]], options: argparse.Namespace) -> None:
     """Write the results, the log, and where it is asked for and deserved the weights."""
-    log = options.log or options.output / "run" / "log.jsonl"
-    lines = log.read_text().splitlines() if log.is_file() else []
+    lines = staged(options.log or [options.output / "run" / "log.jsonl"])
     parameters = sum(parameter.numel() for parameter in network.parameters())
     facts = {"Weights": f"{parameters / 1e6:.2f} million, {parameters * 2 / 2**20:.1f} MiB as float16"}
     facts |= {"Training": options.told} if options.told else {}

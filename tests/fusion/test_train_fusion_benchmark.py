@@ -48,7 +48,7 @@ def test_the_lower_bounds_at_both_rates_decide(benchmark_module, gain, spread, e
     assert not benchmark_module.worth({})
 
 
-def test_frames_are_scored_by_first_frame_and_told(benchmark_module):
+def test_frames_are_scored_by_first_frame_and_told(benchmark_module, tmp_path):
     rows, columns = np.mgrid[:24, :32]
     run = np.stack([np.sin((columns - t) / 5) * np.cos(rows / 7) + 1.2 for t in range(10)])
     cine = Cine.from_array(run.astype(np.float32), fps=1000, levels=(0.0, 4.0))
@@ -60,9 +60,10 @@ def test_frames_are_scored_by_first_frame_and_told(benchmark_module):
     ]  # first frame 9 leaves one sharp one
     row = benchmark_module.compared(scores, ours="flow")
     assert row["gain"] > 5
-    log = [json.dumps({"event": "validation", "step": 5, "loss": 1.0, "gain": 2.0})]
+    (tmp_path / "log").write_text(json.dumps({"event": "validation", "step": 5, "loss": 1.0, "gain": 2.0}) + "\n")
+    log = benchmark_module.staged([tmp_path / "none", tmp_path / "log"])
     text = benchmark_module.page({"drifting": row}, {"Weights": "none"}, log)
     assert "not worth" in text
-    assert "| 5 | 1.000 | 2.000 |" in text
+    assert "| 2 | 5 | 1.000 | 2.000 |" in text
     both = benchmark_module.Case("twice", [cine, cine], VirtualOptions(ratio=4))
     assert list(benchmark_module.scored(both, methods)["hold"]) == ["run 0", "run 1"]
