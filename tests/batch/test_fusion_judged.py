@@ -17,7 +17,9 @@ from scanweave.errors import InputError, OutputError, UsageError
 from scanweave.fusion.calibration import Calibration, write_calibration
 from scanweave.fusion.profiles import Line
 from scanweave.fusion.virtual import VirtualOptions
+from scanweave.models import create
 from scanweave.plan import SideCar, sidecar_path
+from scanweave.weights import save
 
 FOUR = ((4.0, 0.0, 1.5), (0.0, 4.0, 1.5), (0.0, 0.0, 1.0))
 CAMERAS = VirtualOptions(ratio=4, noise=0.004)
@@ -132,3 +134,16 @@ def test_what_cannot_be_judged_leaves_nothing(run, pair, tmp_path):
     with pytest.raises(OutputError, match="input"):
         judge_fusion(tmp_path / "fast.tif", pair, TrustOptions(report=tmp_path / "sharp.tif"), overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_network_is_at_hand_where_its_weights_are(run, tmp_path):
+    network = create("edvr-stf", features=8, groups=2, extracted=1, reconstructed=1)
+    file = save(network, tmp_path / "small.safetensors")
+    options = FusionOptions(method="edvr-stf", options=(("weights", str(file)),), cameras=CAMERAS)
+    fuse_case(run, tmp_path / "out.tif", options=options)
+    found = judge_fusion(tmp_path / "out.tif", run, TrustOptions(most=1), cameras=CAMERAS)
+    assert set(found.summary["held_out"]["methods"]) >= {"edvr-stf", "flow"}
+    file.unlink()
+    found = judge_fusion(tmp_path / "out.tif", run, TrustOptions(most=1), cameras=CAMERAS)
+    assert found.summary["method"] == "edvr-stf"
+    assert found.summary["held_out"] is None

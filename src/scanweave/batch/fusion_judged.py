@@ -18,7 +18,7 @@ from ..fusion.calibration import Calibration
 from ..fusion.consistency import Consistent
 from ..fusion.frames import Frames, Plane
 from ..fusion.held_out import Progress, shown
-from ..fusion.methods import Method, State, needs_weights
+from ..fusion.methods import Method, State
 from ..fusion.profiles import Line
 from ..fusion.trust import Findings, check
 from ..fusion.verdict import trust_summary
@@ -212,14 +212,16 @@ def _job(runs: Opened, run: Cine, told: SideCar | None, match: Match | None) -> 
 
 
 def _method(told: dict[str, Any]) -> Method | None:
-    """Return a method as a plan tells it; None of networks, whose weights are not at hand, and what is unknown."""
-    options = {key: value for key, value in told.items() if key not in ("name", "consistent")}
+    """Return a method as a plan tells it; None of what is unknown, or whose weights are not at hand."""
+    options = {key: value for key, value in told.items() if key not in ("name", "consistent", "sha256")}
     try:
-        name = str(told.get("name"))
-        method = None if needs_weights(name) else chosen_method(name, options)
+        method = chosen_method(str(told.get("name")), options)
+        same = method.describe().get("sha256") == told.get("sha256")
     except (UsageError, WeightsError):
         return None
-    return Consistent(method) if method is not None and told.get("consistent") else method
+    if not same:
+        return None
+    return Consistent(method) if told.get("consistent") else method
 
 
 def _at_its_moments(job: Job, run: Cine, told: SideCar | None) -> Job:

@@ -23,7 +23,7 @@ class TrustFusion:
     """Judge fused frames by the runs of both cameras that they were made of, whoever made them. Research use only.
 
     Averaged over the coarse camera's pixels, frames must give what it recorded, but for noise; what it saw otherwise is
-    shown where it is. Sharp frames are hidden and made again where the method needs no weights.
+    shown where it is. Sharp frames are hidden and made again where the side-car names a method that is at hand.
     """
 
     made: tyro.conf.Positional[Path]
