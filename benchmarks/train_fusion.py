@@ -227,10 +227,8 @@ def page(rows: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any], log: S
     scores = [event for event in map(json.loads, log) if event["event"] == "validation"]
     if scores:
         lines += ["", "Simulated samples, held out, during training: the loss is the mean of negative PSNR in units of"]
-        lines += [
-            "the noise; the gain is on the two sharp frames, blended as they are or moved by flow. Each stage has"
-        ]
-        lines += ["its own samples: only rows of one compare.", ""]
+        lines += ["the noise; the gain is on the two sharp frames, blended as they are or moved by flow. Each stage"]
+        lines += ["has its own samples: only rows of one compare.", ""]
         lines += ["| stage | step | loss, dB | gain, dB |", "| ---: | ---: | ---: | ---: |"]
         lines += [f"| {one['stage']} | {one['step']} | {one['loss']:.3f} | {one['gain']:.3f} |" for one in scores]
     return "\n".join(lines) + "\n"
