@@ -86,7 +86,7 @@ def patch(frames: FrameSet, drawn: Drawn, config: PatchConfig) -> FrameSet:
     Raises:
         InputError: Coarse frames that are neither on the sharp grid nor four times as coarse.
     """
-    cut_out = cut(frames, config.side, _corner(frames, drawn, config))
+    cut_out = cut(frames, config.side, corner_of(frames, drawn, config))
     if config.renormalise:
         cut_out = _stretched(cut_out, config.renormalise)
     turned = FrameSet(*(_turned(planes, drawn["turns"]) for planes in cut_out))
@@ -134,7 +134,7 @@ def tensors(frames: FrameSet) -> Sample:
     return {name: one if name == "target" else one[:, None] for name, one in made.items()}
 
 
-def _corner(frames: FrameSet, drawn: Drawn, config: PatchConfig) -> tuple[int, int]:
+def corner_of(frames: FrameSet, drawn: Drawn, config: PatchConfig) -> tuple[int, int]:
     """Return row and column, in coarse pixels, at which the patch begins."""
     free = [max(n // SCALE - config.side // SCALE, 0) for n in frames.target.shape[1:]]
     if config.where == "anywhere":
