@@ -7,6 +7,8 @@ are never mixed in.
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -35,15 +37,19 @@ class PartialFolder:
         plan: What decides its parts.
         resume: Take up what an earlier run left.
         overwrite: Throw away what an earlier run left.
+        shared: Other processes may work on the same output now: what they write beside it is left alone.
 
     Raises:
         OutputError: An earlier run left parts and neither `resume` nor `overwrite` is given, or it had another plan.
     """
 
-    def __init__(self, output: Path, plan: Plan, *, resume: bool = False, overwrite: bool = False) -> None:
+    def __init__(
+        self, output: Path, plan: Plan, *, resume: bool = False, overwrite: bool = False, shared: bool = False
+    ) -> None:
         self.folder = output.with_name(output.name + ".partial")
         self.found = 0
         self._output = output
+        self._shared = shared
         self._ours = not self.folder.exists()
         self._new_parents = [place for place in self.folder.parents if not place.exists()]
         if self.folder.exists():
@@ -52,7 +58,9 @@ class PartialFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             key = self.folder / _KEY
             if not key.exists():
-                key.write_text(json.dumps({"digest": plan.digest(), "plan": plan.model_dump(mode="json")}, indent=1))
+                new = self._own(key)  # who looks meanwhile sees it whole or not at all
+                new.write_text(json.dumps({"digest": plan.digest(), "plan": plan.model_dump(mode="json")}, indent=1))
+                new.replace(key)
         except OSError as error:
             raise OutputError(f"cannot be written: {error.strerror or error}", path=self.folder) from error
 
@@ -64,13 +72,15 @@ class PartialFolder:
                 path=self.folder,
                 remedy="add --resume to go on with it, or --overwrite to start again",
             )
-        remove_leftovers(self._output)
+        if not self._shared:
+            remove_leftovers(self._output)
         if resume:
             try:
                 digest = json.loads((self.folder / _KEY).read_text())["digest"]
             except (OSError, ValueError, KeyError, TypeError):
                 digest = None
-            if digest == plan.digest():
+            just_begun = self._shared and not (self.folder / _KEY).exists()
+            if digest == plan.digest() or just_begun:
                 self.found = self.count()
                 return
             if some and not overwrite:
@@ -85,6 +95,10 @@ class PartialFolder:
     def count(self) -> int:
         """Return how many parts are kept."""
         return sum(1 for _ in self.folder.glob("*.npz"))
+
+    def has(self, index: int) -> bool:
+        """Whether part `index` is kept; it may be damaged, which :meth:`read` tells."""
+        return self._file(index).exists()
 
     def read(self, index: int) -> dict[str, NDArray[Any]] | None:
         """Return part `index`, or None if it is not kept whole."""
@@ -104,7 +118,7 @@ class PartialFolder:
             ResourceError: The disk is full.
         """
         target = self._file(index)
-        part = target.with_suffix(".part")
+        part = self._own(target)
         try:
             with part.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, **arrays)
@@ -136,6 +150,10 @@ class PartialFolder:
 
     def _file(self, index: int) -> Path:
         return self.folder / f"{index:06d}.npz"
+
+    def _own(self, target: Path) -> Path:
+        """Return the name of an unfinished file that no other process uses, on any machine."""
+        return target.with_suffix(f".{platform.node()}-{os.getpid()}.part")
 
 
 class PartialStore(PartialFolder):

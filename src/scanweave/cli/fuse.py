@@ -180,7 +180,8 @@ class Fuse:
     """Suffix of the results of many cases."""
 
     workers: int = 1
-    """Processes that share many cases."""
+    """Processes that share many cases, or the frames of one. Further ones, on any machine that has the same folders,
+    join in by the same command with --resume."""
 
     consistent: bool = False
     """Move each frame until, averaged over the coarse camera's pixels, it agrees with the coarse frame within noise."""

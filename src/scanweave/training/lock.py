@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 from pathlib import Path
 
 from ..errors import OutputError
+from ..io.locks import FileLock
 
 NAME = ".lock"
 
@@ -24,7 +22,7 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file: int | None = None
+        self._lock = FileLock(folder / NAME)
 
     def take(self) -> None:
         """Take the lock.
@@ -32,38 +30,14 @@ class FolderLock:
         Raises:
             OutputError: Another process has it, or the folder cannot be written to.
         """
-        path = self._folder / NAME
         try:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            taken = self._lock.take()
         except OSError as error:
-            raise OutputError(f"cannot be written: {error.strerror or error}", path=path) from error
-        try:
-            _lock(self._file)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
-                return
-            self.release()
+            raise OutputError(f"cannot be written: {error.strerror or error}", path=self._folder / NAME) from error
+        if not taken:
             remedy = "wait for it or stop it, or choose another folder with -o"
-            raise OutputError("another training writes here now", path=self._folder, remedy=remedy) from error
+            raise OutputError("another training writes here now", path=self._folder, remedy=remedy)
 
     def release(self) -> None:
         """Give the lock back, if this process has it."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-
-def _lock(file: int) -> None:
-    """Lock `file` for this process.
-
-    Raises:
-        OSError: Another process has locked it, or it cannot be locked.
-    """
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock.release()
