@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..fusion.held_out import Scores, shown
-from ..fusion.trust import BICUBIC, MADE, SHARP, TRUTH, Findings
+from ..fusion.held_out import shown
+from ..fusion.trust import BICUBIC, MADE, Findings
 from ..fusion.verdict import AGREES, COPIED, DIFFERS, disagreeing, statements
 from ..io.files import atomic_output
 from ..plan import Plan
@@ -36,11 +36,11 @@ from ..report import (
 from ..report.charts import Mark, Panel, Series, chart
 from ..report.pictures import error_scale
 from .fusion_pictures import coarse_pixels, difference, swiped, window_of, with_line
+from .fusion_scored import SLOTS, score_blocks, unit_of
 
 _LIMIT = 5.0  # of residuals in colours, in noise
 _SHOWN = 4  # residual maps
 _MOST = 8  # spots in the table
-_SLOTS = {"hold": 1, "bicubic": 2, "temporal-linear": 3, "flow": 4, SHARP: 1, BICUBIC: 2, TRUTH: 3}
 _TITLES = {"the true frames": "Against the true frames", "hidden sharp frames": "Hidden sharp frames, made again"}
 _READING = (
     ("Averaged over coarse pixels:", "each pixel of the coarse camera is the mean over what it covers of the sharp "
@@ -91,7 +91,7 @@ def report_page(findings: Findings, *, title: str, plan: Plan | None = None) -> 
         Section("Against the coarse camera", _agreement(findings)),
     ]
     sections += [
-        Section(_TITLES[scores.against], _scores(scores))
+        Section(_TITLES[scores.against], score_blocks(scores))
         for scores in (findings.known, findings.hidden)
         if scores is not None
     ]
@@ -211,7 +211,7 @@ def _agreement(findings: Findings) -> list[Block]:
             2,
             "Made frames averaged over coarse pixels, less coarse frames",
             caption="The frame of the largest residual, and others evenly spread. Structure here is what the method "
-            "got wrong; noise alone is without form.",
+            "got wrong; noise alone is without form. Grey: not seen whole.",
             scale=error_scale(_LIMIT, "× noise", signed=True),
         ),
         Pictures(
@@ -272,67 +272,6 @@ def _by_method(findings: Findings) -> Table:
     return Table("Near what acquired frames give is right; much less repeats the coarse camera's noise.", columns, rows)
 
 
-def _scores(scores: Scores) -> list[Block]:
-    shown = (("psnr", "PSNR", "dB", 2), ("ssim", "SSIM", "0 to 1", 4), ("mae", "Mean error", "% of the window", 3))
-    rows: list[list[str | Cell]] = []
-    for name in scores.by_method:
-        cells: list[str | Cell] = [Cell(name, strong=name == scores.method)]
-        for key, _, _, digits in shown:
-            values = {other: scores.mean(other, key) for other in scores.by_method}
-            best = values[name] == (min if key == "mae" else max)(values.values()) and len(values) > 1
-            cells.append(Cell(number(values[name] * (100 if key == "mae" else 1), digits), best=best))
-        rows.append(cells)
-    columns = [Column("Method", numeric=False), *(Column(title, unit) for _, title, unit, _ in shown)]
-    blocks: list[Block] = [
-        Table(f"Mean over {scores.frames} frames.", columns, rows),
-        _by_distance(scores) if _distances(scores) > 1 else _over_time(scores),
-    ]
-    if scores.against.startswith("hidden"):
-        text = "Hiding a frame doubles the distance that has to be bridged: these numbers overstate the error."
-        return [Prose(text), *blocks]
-    return blocks
-
-
-def _distances(scores: Scores) -> int:
-    return len({float(f"{one.apart:.3g}") for one in scores.by_method[scores.method]})
-
-
-def _by_distance(scores: Scores) -> Chart:
-    """Draw the mean PSNR by the time to the nearest sharp frame."""
-    series = []
-    times, unit = _unit(max(one.apart for one in scores.by_method[scores.method]))
-    for name, frames in scores.by_method.items():
-        apart = np.array([float(f"{one.apart:.3g}") for one in frames])
-        quality = np.array([one.psnr for one in frames])
-        places = np.unique(apart)
-        means = [float(quality[apart == place].mean()) for place in places]
-        series.append(Series(name, (places * times).tolist(), means, slot=_slot(name, scores), style="line+points",
-                             bold=name == scores.method))  # fmt: skip
-    return chart(
-        [Panel(series)],
-        x=f"time to the nearest sharp frame, {unit}",
-        y="PSNR, dB",
-        alt="PSNR by the time to the nearest sharp frame, by method",
-        caption="Mean over the frames that are so far from a sharp one.",
-        digits=3,
-    )
-
-
-def _over_time(scores: Scores) -> Chart:
-    times, unit = _unit(max(abs(one.time) for one in scores.by_method[scores.method]))
-    series = [
-        Series(name, [one.time * times for one in frames], [one.psnr for one in frames], slot=_slot(name, scores),
-               style="line+points", bold=name == scores.method)
-        for name, frames in scores.by_method.items()
-    ]  # fmt: skip
-    return chart([Panel(series)], x=f"time, {unit}", y="PSNR, dB", alt="PSNR of each frame by method",
-                 caption="Each frame that was scored.", digits=3)  # fmt: skip
-
-
-def _slot(name: str, scores: Scores) -> int:
-    return 0 if name == scores.method else _SLOTS.get(name, 5)
-
-
 def _profile(findings: Findings) -> list[Block]:
     found = findings.profile
     at = found.line.places
@@ -363,7 +302,7 @@ def _detail(findings: Findings) -> list[Block]:
     nyquist = 0.5 / findings.job.calibration.scale
     series = [
         Series(name, frequencies.tolist(), (10 * np.log10(np.maximum(power, 1e-30))).tolist(),
-               slot=_SLOTS.get(name, 0), bold=name == MADE)
+               slot=SLOTS.get(name, 0), bold=name == MADE)
         for name, (frequencies, power) in findings.power.items()
     ]  # fmt: skip
     blocks: list[Block] = [
@@ -385,7 +324,7 @@ def _detail(findings: Findings) -> list[Block]:
 def _edges(findings: Findings, nyquist: float) -> list[Block]:
     series = [
         Series(
-            name, one.frequencies[::4].tolist(), one.transfer[::4].tolist(), slot=_SLOTS.get(name, 0), bold=name == MADE
+            name, one.frequencies[::4].tolist(), one.transfer[::4].tolist(), slot=SLOTS.get(name, 0), bold=name == MADE
         )
         for name, one in findings.edges.items()
     ]
@@ -420,10 +359,5 @@ def _spread(findings: Findings) -> list[int]:
 
 
 def _named(findings: Findings, i: int) -> str:
-    times, unit = _unit(max(abs(one.time) for one in findings.frames))
+    times, unit = unit_of(max(abs(one.time) for one in findings.frames))
     return f"frame {i}, {findings.frames[i].time * times:.5g} {unit}"
-
-
-def _unit(seconds: float) -> tuple[float, str]:
-    """Return how many of the unit in which a time is well read make a second, and its name."""
-    return next(((n, name) for n, name in ((1.0, "s"), (1e3, "ms")) if seconds * n >= 1), (1e6, "µs"))

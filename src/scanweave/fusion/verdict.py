@@ -185,7 +185,7 @@ def _spots(findings: Findings) -> list[Statement]:
     text = (
         f"{len(marked)} of {len(findings.frames)} frames have places that the coarse camera saw otherwise. The "
         f"clearest is in frame {i} at x {spot.x:.0f}, y {spot.y:.0f}: {what} than recorded by "
-        f"{number(abs(spot.deviation) * 100, 1)} % of the window, {number(abs(spot.strength), 1)} times its noise."
+        f"{number(abs(spot.deviation) * 100, 1)} % of the window, {number(abs(spot.strength), 1)} times the noise."
     )
     return [Statement(level, "Something was invented, erased or misplaced", text)]
 
