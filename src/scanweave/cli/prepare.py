@@ -1,4 +1,4 @@
-"""``scanweave prepare`` makes training sets, of clips for interpolation or volumes for synthesis, and verifies them.
+"""``scanweave prepare`` makes training sets for interpolation, synthesis and fusion, and verifies them.
 
 ``scanweave prepare cameras`` simulates two cameras at one run, ``scanweave prepare download`` fetches published data.
 """
@@ -15,6 +15,7 @@ import tyro
 
 from ..batch.download import DownloadOutcome, fetch
 from ..batch.fusion_cameras import CamerasOptions, prepare_cameras
+from ..batch.fusion_preparation import FusionSetOptions, prepare_fusion_set
 from ..batch.gathering import SetInputs
 from ..batch.preparation import PrepareOutcome, prepare_set
 from ..batch.prepare_options import PrepareOptions
@@ -81,6 +82,37 @@ class Synthesis:
 
     overwrite: bool = False
     """Replace a set that exists; an input is never overwritten."""
+
+    json: bool = False
+    """Print the outcome as JSON on standard output."""
+
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """Make a set for fusion in the published folders, HR and LR, with a list of the clips.
+
+    INPUT is recordings of one fast and sharp camera (TIFF stacks, HDF5, folders of pictures): coarse frames are means
+    over 4 x 4 pixels of them. Or give --sharp and --coarse, folders of pictures of both cameras, to make them grey.
+    Training needs no set: `scanweave train edvr-stf --config edvr-stf-runs` takes recordings as they are. Research use
+    only.
+    """
+
+    output: Output
+    """Folder to make."""
+
+    inputs: Inputs = ()
+    """Recordings, or folders of some."""
+
+    make: FusionSetOptions = field(default_factory=FusionSetOptions)
+
+    overwrite: bool = False
+    """Replace a set that exists; an input is never overwritten."""
+
+    resume: bool = False
+    """Go on with a preparation that was interrupted; its frames lie in OUTPUT.partial/."""
 
     json: bool = False
     """Print the outcome as JSON on standard output."""
@@ -179,6 +211,7 @@ Command = (
     | Annotated[Synthesis, tyro.conf.subcommand("synthesis")]
     | Annotated[Download, tyro.conf.subcommand("download")]
     | Annotated[Cameras, tyro.conf.subcommand("cameras")]
+    | Annotated[Fusion, tyro.conf.subcommand("fusion")]
     | Annotated[Check, tyro.conf.subcommand("check")]
 )
 
@@ -189,6 +222,8 @@ def main(args: Sequence[str]) -> int:
     command = parse(cast(Any, Command), words, prog="prepare")
     if isinstance(command, Synthesis):
         return _synthesis(command)
+    if isinstance(command, Fusion):
+        return _fusion(command)
     if isinstance(command, Download):
         return _download(command)
     if isinstance(command, Cameras):
@@ -275,6 +310,19 @@ def _cameras(command: Cameras) -> int:
         print(f"{camera}: {frames} frames of {rows} x {columns}")
     for path in outcome.files:
         print(f"  {path}")
+    return 0
+
+
+def _fusion(command: Fusion) -> int:
+    with Meter(silent=command.json) as meter:
+        outcome = prepare_fusion_set(
+            command.inputs, command.output, command.make, overwrite=command.overwrite, resume=command.resume,
+            progress=meter,
+        )  # fmt: skip
+    if command.json:
+        print_json(outcome)
+    else:
+        print(f"  {outcome.output}: {outcome.frames} frames of both cameras in {outcome.clips} clips")
     return 0
 
 

@@ -63,7 +63,7 @@ class PartsConfig:
 
     def named(self) -> dict[str, str]:
         """Return the parts that have a file."""
-        values = ((one.name, getattr(self, one.name)) for one in fields(self))  # type: ignore[arg-type]
+        values = ((one.name, getattr(self, one.name)) for one in fields(self))
         return {name: value for name, value in values if value is not None}
 
 
