@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from .. import io
 from ..cine import Cine
-from ..errors import InputError, UnsupportedError
+from ..errors import InputError, UnsupportedError, UsageError
 from ..io.arrays import cine_of
 from ..io.common import natural, reading
 from ..io.kinds import kind_of
@@ -87,12 +87,15 @@ def read_camera(
     Raises:
         InputError: Missing or damaged, or counts of frames and times that differ.
         UnsupportedError: Metadata of an unknown version, or a tomography scan.
+        UsageError: A rate that is none.
     """
     found = _read(path, camera)
     beside = times or (None if found.timed or fps is not None else _metadata(_folder(path, camera)))
     if beside is not None:
         found = _timed(found, beside)
     if fps is not None:
+        if not (np.isfinite(fps) and fps > 0):
+            raise UsageError(f"{fps:g} frames per second of the {camera} camera", remedy="give a number above 0")
         found = replace(found, cine=found.cine.with_times(np.arange(len(found.cine)) / fps))
     return replace(
         found,
