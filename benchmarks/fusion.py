@@ -1,11 +1,16 @@
-"""Time the fusion networks, in units of one convolution of this machine (`units.py`), each case in its own process.
+"""What fused frames cost, and how near to the truth they are: networks alone, methods through the job, their quality.
 
-    python benchmarks/fusion.py [--threads 1] [--repeats 3] [--cpu-time] [--only edvr-stf] [--output FILE.md]
+    python benchmarks/fusion.py [--threads 1] [--repeats 2] [--cpu-time] [--only edvr-stf] [--output FILE.md]
+                                [--parts networks costs quality] [--data FOLDER]
 
-A "call" makes one sharp frame of three coarse and two sharp ones. A "sequence" makes one frame of a run, whose frames'
-features are computed once: of the next coarse frame, and of a sharp one at every tenth. The last rows compare ways to
-convolve deformably 128 channels of 64 x 64: by grid sampling, as published programs without compiled operators do, and
-by `scanweave.ops.deformable`, forward alone and with gradients.
+Times are told in units of one convolution of this machine too (`units.py`); each case has its own process.
+
+**Networks**: a "call" makes one sharp frame of three coarse and two sharp ones. A "sequence" makes one frame of a run,
+whose frames' features are computed once: of the next coarse frame, and of a sharp one at every tenth. The last rows
+compare ways to convolve deformably 128 channels of 64 x 64: by grid sampling, as published programs without compiled
+operators do, and by `scanweave.ops.deformable`, forward alone and with gradients.
+
+**Costs** and **quality** of methods: `fusion_methods.py`.
 """
 
 from __future__ import annotations
@@ -13,18 +18,21 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from fusion_methods import COSTS, QUALITY, costs, quality
 from torch import Tensor
 from units import clock_of, measured
 
 from scanweave.models import channels_last, create
 from scanweave.models.edvr_modules import Features
 from scanweave.ops.deformable import deform_conv2d
+
+PARTS = ("networks", "costs", "quality")
 
 RATIO = 10
 """Coarse frames to a sharp one in a sequence."""
@@ -155,9 +163,11 @@ def measure(case: Case, options: argparse.Namespace) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--cpu-time", action="store_true")
-    parser.add_argument("--only", help="cases whose name or way begins so")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--data", type=Path, help="folder of real runs at the full rate, as TIFF stacks")
+    parser.add_argument("--only", help="networks whose name or way begins so")
     parser.add_argument("--output", type=Path, help="write the table here too")
     parser.add_argument("--case", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -165,17 +175,34 @@ def main() -> None:
     if options.case is not None:
         print(measure(CASES[options.case], options))
         return
-    lines = [HEADER]
-    print(HEADER)
+    tables: dict[str, tuple[str, str, Callable[[], Iterable[str]]]] = {
+        "networks": ("Networks", HEADER, lambda: networks(options)),
+        "costs": (
+            "Methods, from files to a file",
+            COSTS,
+            lambda: costs(threads=options.threads, cpu_time=options.cpu_time),
+        ),
+        "quality": ("Methods, against the truth", QUALITY, lambda: quality(options.data)),
+    }
+    clock = " --cpu-time" if options.cpu_time else ""
+    lines = [f"`python benchmarks/fusion.py --threads {options.threads}{clock}`, PyTorch {torch.__version__}."]
+    for part in options.parts:
+        title, header, rows = tables[part]
+        lines += ["", f"## {title}", "", header]
+        print(f"\n{title}\n\n{header}", flush=True)
+        for row in rows():
+            lines.append(row)
+            print(row, flush=True)
+    if options.output:
+        options.output.write_text("\n".join([*lines, ""]))
+
+
+def networks(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the rows of networks, each from a process of its own."""
     for index, case in enumerate(CASES):
         if options.only is None or f"{case.name} {case.way}".startswith(options.only):
             command = [sys.executable, __file__, *sys.argv[1:], "--case", str(index)]
-            lines.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip())
-            print(lines[-1], flush=True)
-    if options.output:
-        clock = " --cpu-time" if options.cpu_time else ""
-        told = f"`python benchmarks/fusion.py --threads {options.threads}{clock}`, PyTorch {torch.__version__}."
-        options.output.write_text("\n".join([told, "", *lines, ""]))
+            yield subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -34,8 +34,6 @@ from .scene import whole_step
 
 _LOOKED_AT = 8  # sharp frames that the noise is told from
 _MEDIAN = 0.4549  # of the squares of normal numbers of variance 1
-_WINDOW = 7  # blocks
-_DOUBT = 3.0  # how many times the noise's power is taken for noise: that of few blocks is uncertain
 _SMALLEST_SIDE = 32  # DIS needs its smallest pyramid level to hold a patch
 
 
@@ -47,6 +45,12 @@ class Flow(FusionMethod):
         motion: Between which frames motion is found: ``sharp`` ones, taken to move evenly in between; ``coarse`` ones;
             ``none`` moves nothing.
         correction: Share of the difference to the coarse frame that is added, from 0 to 1; ``auto``: Wiener's gain.
+        window: Blocks in the side of the windows that Wiener's gain is told from, an odd number.
+        doubt: How many times the noise's power is taken for noise: that of few blocks is uncertain.
+        calming: Deviation of the Gaussian filter before motion is sought, pixels.
+        smoothness: Weight of the motion's smoothness where it is refined.
+
+    What defaults are worth on simulated scenes shows `benchmarks/tune_fusion_flow.py`.
 
     Raises:
         UsageError: An option outside its range.
@@ -54,6 +58,10 @@ class Flow(FusionMethod):
 
     motion: Literal["sharp", "coarse", "none"] = "sharp"
     correction: float | Literal["auto"] = "auto"
+    window: int = 7
+    doubt: float = 3.0
+    calming: float = 1.5
+    smoothness: float = 80.0
 
     name: ClassVar[str] = "flow"
 
@@ -62,6 +70,12 @@ class Flow(FusionMethod):
             raise UsageError(f"motion {self.motion!r} is none of sharp, coarse, none")
         if self.correction != "auto" and not 0 <= self.correction <= 1:
             raise UsageError(f"a correction of {self.correction}", remedy="give auto, or a share from 0 to 1")
+        if self.window < 1 or self.window % 2 == 0 or self.doubt < 0:
+            raise UsageError(
+                f"a window of {self.window} blocks, a doubt of {self.doubt}", remedy="give an odd window, doubt from 0"
+            )
+        if self.calming < 0 or self.smoothness < 0:
+            raise UsageError(f"calming {self.calming}, smoothness {self.smoothness}", remedy="give 0 or more")
 
     def prepare(self, coarse: Frames, sharp: Frames, calibration: Calibration) -> PickedState:
         """Bind the method to frames."""
@@ -85,7 +99,8 @@ class _Flow(PickedState):
         bias, share = self._bias(pick)
         lacking = coarse - self.scene.blocks(warped) - bias
         if self.method.correction == "auto":
-            return Made(warped + self._enlarged(_wiener(lacking, self.noise * (1 + share))))
+            lacking = wiener(lacking, self.method.doubt * self.noise * (1 + share), window=self.method.window)
+            return Made(warped + self._enlarged(lacking))
         return Made(warped + self.method.correction * self._enlarged(lacking))
 
     @cached_property
@@ -128,12 +143,15 @@ class _Flow(PickedState):
         if self.method.motion == "coarse":
             ends = nearest(self.scene.moments, self.scene.sharp.times[list(pick.sharp)]).tolist()
             shown = {i: self._enlarged(self.scene.coarse_frame(i)) for i in {*ends, pick.middle}}
-            to_before, to_after = (flow_between(shown[pick.middle], shown[i]) for i in ends)
+            to_before, to_after = (self._flow(shown[pick.middle], shown[i]) for i in ends)
         else:
-            forward = self.flows.get(pick.sharp, lambda: flow_between(before, after))
-            backward = self.flows.get(pick.sharp[::-1], lambda: flow_between(after, before))
+            forward = self.flows.get(pick.sharp, lambda: self._flow(before, after))
+            backward = self.flows.get(pick.sharp[::-1], lambda: self._flow(after, before))
             to_before, to_after = flows_at(forward, backward, pick.t)
         return backward_warp(before, to_before), backward_warp(after, to_after)
+
+    def _flow(self, first: Tensor, second: Tensor) -> Tensor:
+        return flow_between(first, second, calming=self.method.calming, smoothness=self.method.smoothness)
 
     def _enlarged(self, blocks: Tensor) -> Tensor:
         if self.scene.step == 1:
@@ -156,18 +174,18 @@ def moved_to(moment: float, before: Tensor, after: Tensor, forward: Tensor, back
     return backward_warp(before, to_before), backward_warp(after, to_after)
 
 
-def flow_between(first: Tensor, second: Tensor) -> Tensor:
-    """Return the flow from `first` to `second`, both ``(1, 1, row, column)``, by DIS.
+def flow_between(first: Tensor, second: Tensor, *, calming: float = 1.5, smoothness: float = 80.0) -> Tensor:
+    """Return the flow from `first` to `second`, both ``(1, 1, row, column)``, by DIS; options as of :class:`Flow`.
 
     Returns:
         ``(1, 2, row, column)`` in pixels, columns before rows.
     """
     both = torch.cat([first, second]).squeeze(1).numpy()
     low, high = np.percentile(both, (0.5, 99.5))
-    pictures = [_picture(one, low=float(low), high=float(high)) for one in both]
+    pictures = [_picture(one, low=float(low), high=float(high), calming=calming) for one in both]
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     search.setFinestScale(1)
-    search.setVariationalRefinementAlpha(80.0)
+    search.setVariationalRefinementAlpha(smoothness)
     rows, columns = both.shape[1:]
     extra = ((0, max(0, _SMALLEST_SIDE - rows)), (0, max(0, _SMALLEST_SIDE - columns)))
     no_start: Any = None
@@ -175,19 +193,19 @@ def flow_between(first: Tensor, second: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.moveaxis(np.asarray(found)[:rows, :columns], -1, 0)))[None]
 
 
-def _picture(frame: NDArray[np.float32], *, low: float, high: float) -> NDArray[np.uint8]:
-    calm = cv2.GaussianBlur(frame, (0, 0), 1.5)
+def _picture(frame: NDArray[np.float32], *, low: float, high: float, calming: float) -> NDArray[np.uint8]:
+    calm = cv2.GaussianBlur(frame, (0, 0), calming) if calming else frame
     return np.asarray(np.rint(np.clip((calm - low) / max(high - low, 1e-12), 0, 1) * 255), np.uint8)
 
 
-def _wiener(lacking: Tensor, noise: float) -> Tensor:
+def wiener(lacking: Tensor, noise: float, *, window: int) -> Tensor:
     """Return a difference, on blocks, without what noise of that variance makes of it (Wiener's local filter)."""
     if noise == 0:
         return lacking
-    around = F.pad(lacking, (_WINDOW // 2,) * 4, mode="replicate")
-    mean = F.avg_pool2d(around, _WINDOW, stride=1)
-    power = F.avg_pool2d(around.square(), _WINDOW, stride=1) - mean.square()
-    local = (power - _DOUBT * noise).clamp_min(0) / power.clamp_min(1e-12)
+    around = F.pad(lacking, (window // 2,) * 4, mode="replicate")
+    mean = F.avg_pool2d(around, window, stride=1)
+    power = F.avg_pool2d(around.square(), window, stride=1) - mean.square()
+    local = (power - noise).clamp_min(0) / power.clamp_min(1e-12)
     # the mean of a window has less noise than its pixels
-    calm = (mean.square() - _DOUBT * noise / _WINDOW**2).clamp_min(0) / mean.square().clamp_min(1e-12)
+    calm = (mean.square() - noise / window**2).clamp_min(0) / mean.square().clamp_min(1e-12)
     return calm * mean + local * (lacking - mean)
