@@ -63,6 +63,51 @@ def test_what_is_trained_is_written_as_a_file(tmp_path, capsys):
     assert main(["as-published", "xfusion", "-o", str(output), *theirs]) == 5
 
 
+TRAINED = ["train", "--dir-hi-train", "hi", "--dir-lo-train", "lo", "--dir-hi-val", "vhi", "--dir-lo-val", "vlo"]
+COMMON = ["--interval_list", "1,2", "--hi_interval_mult", "3", "--poisson_noise_b0_exp", "1,7", "--batch_size", "2"]
+LENGTH = ["--val_freq", "10", "--num_workers", "1", "--warmup_iter", "5", "--sub_dataset", "True", "--auto-resume"]
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (["--model_type", "EDVRModel", "--iter_div_factor", "30"], ["steps: 600000", "batch: 16", "warm_up: 5"]),
+        (
+            ["--model_type", "EDVRModel", "--data_type", "actual", "--initial_lr", "1e-5"],
+            ["base: 1.0e-05", "steps: 30000"],
+        ),
+        (["--embed_dim", "96", "--resi_connection", "3conv", "--scale_mha", "2"], ["width: 96", "ending: 3conv"]),
+        (["--data_type", "actual", "--single_epoch_ok", "True"], ["epochs: 1", "steps: null", "width: 192"]),
+        (["--data_type", "actual", "--pretrain_network_g", "net_g_5.pth"], ["start: net_g_5.pth", "width: 192"]),
+    ],
+)
+def test_every_training_is_one_that_can_be_had(tmp_path, capsys, words, printed):
+    output = tmp_path / "ours.yaml"
+    theirs = [*TRAINED, *COMMON, *LENGTH, *words]
+    assert main(["as-published", "xfusion", "-o", str(output), "--json", "--", *theirs]) == 0
+    (command,) = json.loads(capsys.readouterr().out)["steps"][0]["commands"]
+    job, preset = command[1], command[3]
+    assert main(["train", job, "--config", str(output), "--print-config"]) == 0
+    told = capsys.readouterr().out
+    assert all(one in told for one in [*printed, "photons:", "validate_every: 10", "part: 1.0"]), (preset, told)
+
+
+def test_the_yaml_that_opt_names_is_read(tmp_path, capsys):
+    (tmp_path / "mine.yml").write_text(
+        "model_type: SwinIRModel\nnum_gpu: 2\n"
+        "network_g: {type: PatchTransformerSTF, num_heads: [4, 4], depths: [2, 2]}\n"
+        "train: {optim_g: {type: Adam, lr: 1e-3}, total_iter: 77}\nname: mine\n"
+    )
+    output, theirs = tmp_path / "ours.yaml", [*TRAINED, "--opt", str(tmp_path / "mine.yml"), "--scale_mha", "2"]
+    assert main(["as-published", "xfusion", "-o", str(output), "--", *theirs, "--model_type", "EDVRModel"]) == 2
+    assert "scale_mha is an option of SwinIRModel only" in capsys.readouterr().err
+    assert main(["as-published", "xfusion", "-o", str(output), "--", *theirs]) == 0
+    assert "name does nothing" in output.read_text()
+    assert main(["train", "swin-xvr", "--config", str(output), "--print-config"]) == 0
+    told = capsys.readouterr().out
+    assert all(one in told for one in ("steps: 77", "processes: 2", "heads: [4, 4]", "heads: 2.0", "base: 5.0e-06"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +19,12 @@ from ..batch.inputs import Run
 from ..batch.published import write_most_dsa, write_slow_motion
 from ..batch.published_synthesis import translate_training
 from ..errors import UsageError
-from ..fusion.published_conf import read_conf
+from ..fusion.published_conf import Conf, read_conf
 from ..fusion.published_conf_commands import Step, step_of, steps_of
+from ..fusion.published_conf_training import published_yaml
+from ..fusion.published_config import read_published_yaml
 from ..io.files import atomic_output, check_output
+from ..plan import plain
 from . import train
 from .common import Inputs, Meter, Output, Reading, given, parse, print_json
 from .warned import network_warnings
@@ -221,7 +226,7 @@ def _xfusion(command: XFusion, words: Sequence[str]) -> int:
                 f"{section} lacks {steps[0].missing}", path=command.conf, remedy="say it after --, or there"
             )
     if command.output is not None:
-        _write_settings(command, steps, conf.notes)
+        _write_settings(command, steps, conf)
     if command.json:
         print_json({"notes": conf.notes, "steps": steps, "output": command.output})
         return 0
@@ -235,16 +240,23 @@ def _xfusion(command: XFusion, words: Sequence[str]) -> int:
     return 0
 
 
-def _write_settings(command: XFusion, steps: Sequence[Step], notes: Sequence[str]) -> None:
+def _write_settings(command: XFusion, steps: Sequence[Step], conf: Conf) -> None:
     """Write what one step would train as `scanweave train --print-config` prints it."""
     assert command.output is not None
     if len(steps) != 1 or steps[0].section not in ("train", "train_calibration"):
         raise UsageError("-o writes what is trained", remedy="add --section train, or --section train_calibration")
     check_output(command.output, [command.conf] if command.conf else [], overwrite=command.overwrite)
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said):
-        train.main([*steps[0].commands[0][1:], "--print-config"])
-    head = [f"# {note}" for note in ("translated of XFusion", *notes, *steps[0].notes)]
+    _, job, option, preset, *words = steps[0].commands[0]
+    yaml_file = published_yaml(conf) if steps[0].section == "train" else None
+    said, notes = io.StringIO(), [*conf.notes, *steps[0].notes]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(said):
+        if yaml_file is not None:
+            translated = read_published_yaml(yaml_file)
+            notes += translated.pop("notes")
+            preset = str(Path(folder) / "published.json")  # JSON keeps numbers such as 1e-05
+            Path(preset).write_text(json.dumps(plain(translated)), encoding="utf-8")
+        train.main([job, option, preset, *words, "--print-config"])
+    head = [f"# {note}" for note in ("translated of XFusion", *notes)]
     with atomic_output(command.output) as place:
         place.write_text("\n".join([*head, said.getvalue()]), encoding="utf-8")
 

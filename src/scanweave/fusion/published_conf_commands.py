@@ -82,20 +82,14 @@ def _init(conf: Conf, as_published: bool) -> Step:
 
 
 def _convert(conf: Conf, as_published: bool) -> Step:
-    high, low = conf.path("convert", "dir-hi-convert"), conf.path("convert", "dir-lo-convert")
-    if high is None or low is None:
-        return Step("convert", (), missing="dir-hi-convert and dir-lo-convert: the folders of pictures")
-    words = ("prepare", "fusion", "--sharp", told(high), "--coarse", told(low), "-o", _common(conf))
-    note = (
-        f"One folder holds both: coarse/ in it is {conf.values['convert', 'out-dir-lo']}, and clips are listed beside."
-    )
+    high, low, out = (conf.path("convert", name) for name in ("dir-hi-convert", "dir-lo-convert", "out-dir-hi"))
+    if high is None or low is None or out is None:
+        return Step("convert", (), missing="dir-hi-convert, dir-lo-convert and out-dir-hi: folders of pictures")
+    words = ("prepare", "fusion", "--sharp", told(high), "--coarse", told(low), "-o", told(out))
+    words += ("--channels", "3") if as_published else ()
+    low_there = conf.values["convert", "out-dir-lo"]
+    note = f"Both go into one folder, HR and LR with a list of the clips; {low_there} is not made."
     return Step("convert", (words,), (note,))
-
-
-def _common(conf: Conf) -> str:
-    """Return where converted pictures go: beside the published folder of the sharp ones."""
-    out = conf.path("convert", "out-dir-hi") or Path("train_sharp_mono_1ch")
-    return told(out.with_name(out.name + "_set"))
 
 
 def _train(conf: Conf, as_published: bool) -> Step:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .published_conf import Conf
+from .published_config import read_published_yaml
 
 Words: TypeAlias = tuple[str, ...]
 
@@ -55,11 +56,25 @@ _IDLE = {
 def preset_of(conf: Conf) -> tuple[str, str]:
     """Return what is trained, and the shipped configuration that stands for the published YAML.
 
-    The name of the YAML decides over the model, as its content does in the published program.
+    The YAML decides over the model, as in the published program: by its content where it is at hand, else by its name.
+
+    Raises:
+        InputError: The YAML is damaged.
+        UsageError: It has options that are not known, or cannot be had here.
     """
+    path = published_yaml(conf)
+    if path is not None:
+        models = {job: model for (model, _), (job, _) in _PRESETS.items()}
+        return _PRESETS[models[read_published_yaml(path)["job"]], conf.data]
     name = (conf.path("train", "opt") or Path()).name.lower()
     model = "EDVRModel" if "edvr" in name else "SwinIRModel" if "swin" in name else conf.model
     return _PRESETS[model, conf.data]
+
+
+def published_yaml(conf: Conf) -> Path | None:
+    """Return the YAML that `opt` names, if it is at hand."""
+    path = conf.path("train", "opt")
+    return path if path is not None and path.is_file() else None
 
 
 def told(path: Path) -> str:
@@ -83,10 +98,10 @@ def train_words(conf: Conf) -> tuple[list[str], list[str], str]:
     if changed.get("sub_dataset"):
         words += ["--recipe.pairs.part", str(changed.pop("sub_dataset_frac", 1.0))]
     notes = without_effect(changed, _IDLE)
-    if conf.get("train", "opt") is not None:
-        notes.append(
-            f"opt is not read: {preset} stands for the published file; what you changed in it, say by options."
-        )
+    if published_yaml(conf) is not None:
+        notes.append(f"opt is read for the file that is written with -o; in the command {preset} stands for it.")
+    elif conf.get("train", "opt") is not None:
+        notes.append(f"opt is not at hand: {preset} stands for it; what you changed in it, say by options.")
     words += _length(conf, preset)
     words += _start(conf, notes)
     words += _swin(conf) if job == "swin-xvr" and conf.model == "SwinIRModel" else _edvr(conf, preset, notes)
@@ -143,7 +158,9 @@ def _swin(conf: Conf) -> list[str]:
     given = conf.path("train", "pretrain_network_g") is not None
     side, width = ("8", "192") if given else (str(values[name]) for name in ("window_size_spatial", "embed_dim"))
     words += ["--recipe.network.width", width, "--recipe.network.features", width]
-    words += ["--recipe.network.heads", *["3"] * 4, "--recipe.network.window", "5", side, side]
+    words += ["--recipe.network.window", "5", side, side]
+    if published_yaml(conf) is None:  # which says how many that are scaled
+        words += ["--recipe.network.heads", *["3"] * 4]
     if given:
         return [*words, "--recipe.drop", str(values["drop_path_rate"])]
     words += [word for name, flag in _SIZES.items() for word in (flag, str(values[name]))]
@@ -156,8 +173,9 @@ def _edvr(conf: Conf, preset: str, notes: list[str]) -> list[str]:
     if "dataset_enlarge_ratio" in changed:
         notes.append("dataset_enlarge_ratio has no effect on EDVRModel, whose YAML states it: --recipe.pairs.enlarge.")
     if preset == "edvr-stf-reds":
-        if "initial_lr" in changed:
-            notes.append("initial_lr has no effect on virtual data, whose YAML states it: --recipe.rate.base.")
+        for name, ours in {"initial_lr": "--recipe.rate.base", "iter_div_factor": "--training.steps"}.items():
+            if name in changed:
+                notes.append(f"{name} has no effect on EDVRModel and virtual data, whose YAML states it: {ours}.")
         return []
     return ["--recipe.rate.base", str(conf.values["train", "initial_lr"])]
 
