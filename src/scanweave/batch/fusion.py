@@ -27,7 +27,8 @@ from pydantic import ValidationError
 
 from .. import io
 from ..errors import OutputError, ScanweaveError, UsageError
-from ..fusion.api import Depth, Fused, Job, Match, Mode, fused_by, prepare
+from ..fusion.api import Fused, Match, fused_by, prepare
+from ..fusion.job import Depth, Job, Mode
 from ..fusion.virtual import VirtualOptions
 from ..io.files import atomic_output, check_output, remove_leftovers
 from ..plan import FrameEntry, Plan, SideCar, fingerprint, plain, sidecar_path

@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from .. import io
 from ..cine import Cine
 from ..errors import InputError, UsageError, WeightsError
-from ..fusion.api import Job, Match, Mode, chosen_method, prepare
+from ..fusion.api import Match, chosen_method, prepare
 from ..fusion.calibration import Calibration
 from ..fusion.consistency import Consistent
 from ..fusion.frames import Frames, Plane
 from ..fusion.held_out import Progress, shown
+from ..fusion.job import Job, Mode
 from ..fusion.methods import Method, State
 from ..fusion.profiles import Line
 from ..fusion.trust import Findings, check

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fusion.api import Job
 from ..fusion.frames import Plane
+from ..fusion.job import Job
 from ..fusion.scene import Scene
 from ..fusion.trust import Findings
 from ..metrics import mae, psnr, ssim

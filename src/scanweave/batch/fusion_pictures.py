@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fusion.api import Job
 from ..fusion.frames import Plane
+from ..fusion.job import Job
 from ..fusion.profiles import Line
 from ..fusion.rigid import inverse, moved
 from ..fusion.trust import Findings

@@ -17,9 +17,10 @@ from ..errors import InputError
 from ..metrics import mae, mse, psnr, ssim
 from ..metrics.intervals import Outcome, bootstrap, outcome
 from .agreement import variance
-from .api import Job, Mode, prepare
+from .api import prepare
 from .consistency import Consistent
 from .frames import Frames, Plane
+from .job import Job, Mode
 from .methods import Method, State, create
 from .noise import Noise, contrast_of
 

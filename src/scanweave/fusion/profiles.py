@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..errors import UsageError
-from .api import Job
 from .calibration import Calibration
 from .frames import Plane
 from .held_out import shown, spread_over
+from .job import Job
 from .rigid import inverse, moved
 
 Array = NDArray[np.float64]

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from ..metrics.resolution import Response, Window, edge_response, find_edge, radial_power
 from .agreement import Agreement, CameraModel, Spot, camera_model
-from .api import Job
 from .consistency import Consistent
 from .frames import Plane
 from .held_out import Progress, Scores, against_truth, at, held_out, is_new, leaking, rivals, shown, spread_over
+from .job import Job
 from .methods import Method, create
 from .profiles import Line, Profile, middle_frame, profile, strongest_moving_edge
 
