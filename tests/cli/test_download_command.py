@@ -82,6 +82,13 @@ def test_both_cameras_frames_are_laid_out_as_published(served, tmp_path, capsys,
     assert not (tmp_path / "inference.partial").exists()
 
 
+def test_into_the_folder_where_one_is(served, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert main(["prepare", "download", served("a.zip", zipped({"x.txt": b"1"})), "-o", "."]) == 0
+    assert files_in(tmp_path / "here") == {"x.txt"}
+
+
 def test_other_files_come_as_they_are(served, tmp_path, capsys):
     output = tmp_path / "out"
     assert main(["prepare", "download", served("a.zip", zipped({"x/HR/1.tif": b"1"})), "-o", str(output)]) == 0

@@ -82,7 +82,8 @@ def fetch(
     if output.exists() and not output.is_dir():
         raise OutputError("is a file, a folder is needed", path=output, remedy="give another name with -o")
     report = progress or (lambda what, done, total: None)
-    partial = output.with_name(output.name + ".partial")
+    whole = output.absolute()
+    partial = whole.with_name(whole.name + ".partial")
     # other downloads into the same folder have parts of their own
     place = partial / hashlib.sha256(url.encode()).hexdigest()[:16] / _name(url)
     arrived = _here(place, sha256) or download(
@@ -91,13 +92,7 @@ def fetch(
     made = place.parent / "unpacked"
     shutil.rmtree(made, ignore_errors=True)
     try:
-        made.mkdir()
-        if zipfile.is_zipfile(place):
-            unzip(place, made, progress=lambda done, total: report("unpacking", done, total))
-            runs = [run.relative_to(made) for run in _laid_out(made, place.stem)]
-        else:
-            runs = []
-            place.replace(made / place.name)
+        runs = _unpacked(place, made, lambda done, total: report("unpacking", done, total))
         count = sum(path.is_file() for path in made.rglob("*"))
         entries = _moved(made, output, overwrite=overwrite)
     except (ScanweaveError, OSError) as error:
@@ -135,6 +130,16 @@ def _name(url: str) -> str:
     """Return the name of the file at an address, without anything odd."""
     last = unquote(urlsplit(url).path).rsplit("/", 1)[-1]
     return re.sub(r"[^\w.-]", "_", last).strip(".") or "download"
+
+
+def _unpacked(place: Path, made: Path, progress: Callable[[int, int], None]) -> list[Path]:
+    """Unpack an archive into a new folder, or move a file that is none there; return runs of two cameras, relative."""
+    made.mkdir()
+    if not zipfile.is_zipfile(place):
+        place.replace(made / place.name)
+        return []
+    unzip(place, made, progress=progress)
+    return [run.relative_to(made) for run in _laid_out(made, place.stem)]
 
 
 def _laid_out(made: Path, name: str) -> list[Path]:

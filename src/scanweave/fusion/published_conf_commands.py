@@ -85,7 +85,7 @@ def _convert(conf: Conf, as_published: bool) -> Step:
     high, low, out = (conf.path("convert", name) for name in ("dir-hi-convert", "dir-lo-convert", "out-dir-hi"))
     if high is None or low is None or out is None:
         return Step("convert", (), missing="dir-hi-convert, dir-lo-convert and out-dir-hi: folders of pictures")
-    words = ("prepare", "fusion", "--sharp", told(high), "--coarse", told(low), "-o", told(out))
+    words: Words = ("prepare", "fusion", "--sharp", told(high), "--coarse", told(low), "-o", told(out))
     words += ("--channels", "3") if as_published else ()
     low_there = conf.values["convert", "out-dir-lo"]
     note = f"Both go into one folder, HR and LR with a list of the clips; {low_there} is not made."
