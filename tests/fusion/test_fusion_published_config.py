@@ -146,6 +146,11 @@ def test_unknown_options_are_named_with_the_nearest(written):
         ("use_rot: true", "use_rot: false", "use_hflip"),
         ("model_type: EDVRModel", "model_type: ESRGANModel", "model_type"),
         ("gt_size: 256", "gt_size: large", "gt_size"),
+        ("betas: [0.9, 0.99]", "betas: 0.9", "betas"),
+        ("batch_size_per_gpu: 1", "batch_size_per_gpu: two", "batch_size_per_gpu"),
+        ("warmup_iter: -1", "warmup_iter: long", "warmup_iter"),
+        ("total_iter: 600000", "total_iter: 0.5", "total_iter"),
+        ("total_iter: 600000", "total_iter: .inf", "total_iter"),
     ],
 )
 def test_what_cannot_be_had_is_refused(written, old, new, match):
@@ -153,11 +158,29 @@ def test_what_cannot_be_had_is_refused(written, old, new, match):
         read_published_yaml(written(EDVR.replace(old, new)))
 
 
+def test_clips_of_reds_take_every_frame_whatever_intervals_are_listed(written):
+    told = read_published_yaml(written(EDVR.replace("interval_list: [1]", "interval_list: [1, 2, 3]")))
+    frames = built(told)[1].pairs.frames
+    assert (frames.intervals, frames.intervals_from) == ((1, 2, 3), 270)
+
+
+def test_one_cosine_and_steps_that_yaml_takes_for_words(written):
+    text = SWIN.replace(
+        "CosineAnnealingRestartLR, periods: [30000], restart_weights: [1]", "TrueCosineAnnealingLR, T_max: 3e4"
+    )
+    assert built(read_published_yaml(written(text)))[1].rate.periods == (30000,)
+    text = EDVR.replace("[50000,", "[5e4,").replace("warmup_iter: -1", "warmup_iter: none")
+    rate = built(read_published_yaml(written(text)))[1].rate
+    assert (rate.periods[0], rate.warm_up) == (50000, 0)
+
+
 def test_files_that_would_run_code_are_refused(written, tmp_path):
     with pytest.raises(InputError, match="more than plain values"):
         read_published_yaml(written("name: !!python/object/apply:os.getcwd []\n"))
     with pytest.raises(InputError, match="cannot be read"):
         read_published_yaml(tmp_path / "none.yml")
+    with pytest.raises(InputError, match="nests sections"):
+        read_published_yaml(written("a: &a {b: *a}\n"))
 
 
 @pytest.mark.parametrize(

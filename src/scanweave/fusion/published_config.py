@@ -26,6 +26,9 @@ _SCHEDULES = (
     "TrueCosineAnnealingLR",
 )
 
+_REDS_ENDS = 270  # published readers take every frame of clips numbered below, whatever interval_list says
+_DEEPEST = 20  # sections within sections
+
 Converter = Callable[[Any], Any]
 
 
@@ -39,6 +42,21 @@ def _pair(value: Any) -> Any:
 
 def _given(value: Any) -> Any:
     return None if value is None or str(value).lower() in ("none", "~", "") else str(value)
+
+
+def _count(value: Any) -> int:
+    """Return a number of steps; YAML 1.1 takes 5e4 for a word.
+
+    Raises:
+        ValueError: It is no whole number.
+    """
+    if not float(value).is_integer():
+        raise ValueError("not a whole number")
+    return int(float(value))
+
+
+def _counts(values: Any) -> list[int]:
+    return [_count(value) for value in values]
 
 
 _COMMON: Mapping[str, tuple[str, Converter]] = {
@@ -67,17 +85,18 @@ _COMMON: Mapping[str, tuple[str, Converter]] = {
     "path.pretrain_network_g": ("recipe.start", _given),
     "train.ema_decay": ("recipe.average", lambda decay: float(decay) or None),
     "train.optim_g.lr": ("recipe.rate.base", float),
-    "train.scheduler.periods": ("recipe.rate.periods", list),
+    "train.scheduler.periods": ("recipe.rate.periods", _counts),
+    "train.scheduler.T_max": ("recipe.rate.periods", lambda steps: [_count(steps)]),
     "train.scheduler.restart_weights": ("recipe.rate.weights", list),
     "train.scheduler.eta_min": ("recipe.rate.floor", float),
-    "train.total_iter": ("training.steps", int),
+    "train.total_iter": ("training.steps", _count),
     "train.pixel_opt.loss_weight": ("recipe.loss.weight", float),
     "train.pixel_opt.reduction": ("recipe.loss.reduction", str),
     "train.pixel_opt.eps": ("recipe.loss.eps", float),
-    "val.val_freq": ("training.validate_every", lambda every: int(float(every))),
+    "val.val_freq": ("training.validate_every", _count),
     "val.metrics.psnr.crop_border": ("recipe.border", int),
     "logger.print_freq": ("training.log_every", int),
-    "logger.save_checkpoint_freq": ("training.checkpoint_every", lambda every: int(float(every))),
+    "logger.save_checkpoint_freq": ("training.checkpoint_every", _count),
 }
 """Published options of either family, and what they are called here."""
 
@@ -173,7 +192,7 @@ def read_published_yaml(path: Path) -> dict[str, Any]:
         InputError: It cannot be read, holds more than plain values, or is no mapping.
         UsageError: Options that are not known (each is named, with the nearest that is), or that cannot be had here.
     """
-    options = dict(_leaves(_read(path)))
+    options = dict(_leaves(_read(path), path))
     job = _JOBS.get(str(options.get("model_type")))
     if job is None:
         raise UsageError(
@@ -213,10 +232,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _leaves(content: Mapping[Any, Any], stem: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(content: Mapping[Any, Any], path: Path, stem: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    if depth > _DEEPEST:  # an alias of YAML can name the section that it is in
+        raise InputError(f"nests sections more than {_DEEPEST} deep", path=path, remedy="remove its aliases")
     for key, value in content.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{stem}{key}.")
+            yield from _leaves(value, path, f"{stem}{key}.", depth + 1)
         else:
             yield f"{stem}{key}", value
 
@@ -231,7 +252,7 @@ def _converted(name: str, value: Any, converter: Converter, path: Path) -> Any:
     try:
         # YAML 1.1 takes 1e-4 for a word
         return converter(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{name} is {value!r}: {error}", path=path) from error
 
 
@@ -240,19 +261,23 @@ def _apart(options: Mapping[str, Any], told: Mapping[str, Any], job: str, path: 
     _require(options, path)
     processes = int(told.get("training.processes") or 1)
     turned = [bool(options.get(f"datasets.train.{name}", True)) for name in ("use_hflip", "use_rot")]
+    name = "datasets.train.batch_size_per_gpu"
+    batch = _converted(name, options.get(name, 1), int, path)
     more: dict[str, Any] = {
         "training.processes": max(processes, 1),
-        "training.batch": max(processes, 1) * int(options.get("datasets.train.batch_size_per_gpu", 1)),
+        "training.batch": max(processes, 1) * batch,
         "recipe.source": "pairs",
         "recipe.pairs.patch.turn": all(turned),
         "recipe.rate.strategy": "published",
+        "recipe.pairs.frames.intervals_from": _REDS_ENDS,
         "recipe.pairs.frames.sharp_step": "interval" if "REDS" in str(options.get("datasets.train.type")) else "frame",
     }
     if any(turned) and not all(turned):
         raise UsageError("use_hflip and use_rot are not the same", path=path, remedy="flips and turns go together here")
     if "train.pixel_opt.type" in options:
         more["recipe.loss.kind"] = _LOSSES[str(options["train.pixel_opt.type"])]
-    warm_up = int(options.get("train.warmup_iter") or -1)
+    name = "train.warmup_iter"
+    warm_up = _converted(name, _given(options.get(name)) or -1, _count, path)
     if warm_up > 0:
         more["recipe.rate.warm_up"] = warm_up
     if job == "swin-xvr":
@@ -286,7 +311,7 @@ def _require(options: Mapping[str, Any], path: Path) -> None:
         if name in options and options[name] not in values:
             raise UsageError(f"{name} is {options[name]!r}, {', '.join(map(str, values))} can be had", path=path)
     betas = options.get("train.optim_g.betas", [0.9, 0.99])
-    if list(betas) != [0.9, 0.99]:
+    if betas not in ([0.9, 0.99], (0.9, 0.99)):
         raise UsageError(f"train.optim_g.betas are {betas!r}, [0.9, 0.99] can be had", path=path)
     if _given(options.get("path.resume_state")) is not None:
         raise UsageError(
