@@ -9,11 +9,11 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 import tyro
 from rich.console import Console
@@ -21,10 +21,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from ..batch.inputs import ReadOptions
-from ..errors import UsageError
+from ..errors import ScanweaveError, UsageError
 from ..plan import plain
 
 Parsed = TypeVar("Parsed")
+OutcomeT = TypeVar("OutcomeT", bound="Ended")
 MARKERS = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 _QUIET_INTERVAL = 15.0
 
@@ -151,6 +152,40 @@ def given(paths: Sequence[Path]) -> tuple[Path, ...]:
 def print_json(value: Any) -> None:
     """Print `value` as JSON on standard output."""
     print(json.dumps(plain(value), indent=1))
+
+
+class Ended(Protocol):
+    """What became of one input of a command."""
+
+    @property
+    def error(self) -> ScanweaveError | None:
+        """What went wrong, if something did."""
+
+
+def ended(
+    outcomes: Sequence[OutcomeT],
+    *,
+    as_json: bool,
+    told: Callable[[OutcomeT], Any],
+    show: Callable[[OutcomeT], None],
+    listed: bool | None = None,
+) -> int:
+    """Print what became of all inputs, and return the exit code: that of the first error.
+
+    Args:
+        outcomes: One for each input.
+        as_json: As JSON on standard output, or each by `show`.
+        told: Returns one as JSON types.
+        show: Prints one for a person.
+        listed: Whether JSON is a list; by default if there is more than one.
+    """
+    if as_json:
+        found = [told(outcome) for outcome in outcomes]
+        print_json(found if listed or (listed is None and len(found) > 1) else found[0])
+    else:
+        for outcome in outcomes:
+            show(outcome)
+    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
 
 
 class Terminal(Console):

@@ -17,7 +17,7 @@ from ..batch.deformation_summary import summary
 from ..batch.inputs import collect_runs
 from ..deformation.api import AT_ONCE
 from ..errors import UsageError
-from .common import Inputs, Meter, Reading, given, parse, print_json
+from .common import Inputs, Meter, Reading, ended, given, parse
 from .warned import network_warnings
 
 
@@ -119,13 +119,7 @@ def main(args: Sequence[str]) -> int:
     command = parse(Deform, args, prog="deform")
     with network_warnings(), Meter(silent=command.json) as meter:
         outcomes = _published(command, meter) if command.published_layout else _files(command, meter)
-    if command.json:
-        told = [summary(outcome) for outcome in outcomes]
-        print_json(told if len(told) > 1 else told[0])
-    else:
-        for outcome in outcomes:
-            _print(outcome)
-    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+    return ended(outcomes, as_json=command.json, told=summary, show=_print)
 
 
 def _files(command: Deform, meter: Meter) -> list[DeformOutcome]:

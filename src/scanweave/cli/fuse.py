@@ -17,7 +17,7 @@ from ..batch.inputs import strip_dataset
 from ..errors import UsageError
 from ..fusion.profiles import Line
 from ..fusion.virtual import VirtualOptions
-from .common import Meter, Output, parse, print_json
+from .common import Meter, Output, ended, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,13 +228,7 @@ def main(args: Sequence[str]) -> int:
             resume=command.resume,
             progress=meter,
         )
-    if command.json:
-        told = [summary(outcome) for outcome in outcomes]
-        print_json(told if len(told) > 1 else told[0])
-    else:
-        for outcome in outcomes:
-            _print(outcome)
-    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+    return ended(outcomes, as_json=command.json, told=summary, show=_print)
 
 
 def _cases(command: Fuse) -> list[Case]:

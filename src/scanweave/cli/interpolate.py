@@ -11,7 +11,7 @@ from ..batch.inputs import Run, collect_runs
 from ..batch.interpolation import Outcome, WriteOptions, interpolate_file, interpolate_many
 from ..errors import UsageError
 from ..interpolation.config import InterpolateConfig, load_config
-from .common import CommonOptions, Inputs, Meter, Output, Reading, arguments, given, parse, print_json, split_lists
+from .common import CommonOptions, Inputs, Meter, Output, Reading, arguments, ended, given, parse, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +82,7 @@ def main(args: Sequence[str]) -> int:
                     runs[0], command.output, command.make, reading=reading, writing=writing, progress=meter
                 )
             ]
-    if command.common.json:
-        print_json([_as_json(outcome) for outcome in outcomes] if many else _as_json(outcomes[0]))
-    else:
-        for outcome in outcomes:
-            _print(outcome)
-    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+    return ended(outcomes, as_json=command.common.json, told=_as_json, show=_print, listed=many)
 
 
 def _is_folder_of_runs(inputs: Sequence[Path], runs: Sequence[Run]) -> bool:

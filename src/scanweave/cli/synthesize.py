@@ -14,7 +14,7 @@ from ..batch.inputs import ReadOptions
 from ..batch.synthesis import SynthesisOptions, SynthesisOutcome, summary, synthesize_files
 from ..batch.synthesis_subjects import subjects_of
 from ..batch.synthesis_trust import TrustOptions
-from .common import Inputs, Meter, Output, given, parse, print_json
+from .common import Inputs, Meter, Output, ended, given, parse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,13 +187,7 @@ def main(args: Sequence[str]) -> int:
             resume=command.resume,
             progress=meter,
         )
-    if command.json:
-        told = [summary(outcome) for outcome in outcomes]
-        print_json(told if len(told) > 1 else told[0])
-    else:
-        for outcome in outcomes:
-            _print(outcome)
-    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+    return ended(outcomes, as_json=command.json, told=summary, show=_print)
 
 
 def _options(command: Synthesize) -> SynthesisOptions:

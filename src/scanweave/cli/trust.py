@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..interpolation.config import NetworkOptions
 from ..interpolation.methods import DEFAULT_METHOD
 from . import trust_fusion, trust_synthesis
-from .common import CommonOptions, Inputs, Meter, Reading, Terminal, given, parse, print_json, split_lists
+from .common import CommonOptions, Inputs, Meter, Reading, Terminal, ended, given, parse, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +99,7 @@ def main(args: Sequence[str]) -> int:
             "progress": meter,
         }
         outcomes = [trust_file(runs[0], output, **how)] if len(runs) == 1 else trust_many(runs, output, **how)
-    if command.common.json:
-        print_json([_as_json(o) for o in outcomes] if len(runs) > 1 else _as_json(outcomes[0]))
-    else:
-        for outcome in outcomes:
-            _print(outcome)
-    return next((outcome.error.exit_code for outcome in outcomes if outcome.error), 0)
+    return ended(outcomes, as_json=command.common.json, told=_as_json, show=_print)
 
 
 def _as_json(outcome: TrustOutcome) -> dict[str, object]:
