@@ -14,20 +14,19 @@ Much less than 1 is no success: such a frame repeats the noise of the coarse fra
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, optimize, special
+from scipy import ndimage, special
 
 from ..errors import InputError
+from .at_once import blur_of, frames_at_once
 from .calibration import Calibration
-from .clocks import nearest
 from .degradation import Degradation
 from .frames import Frames, Plane
 from .noise import Noise, noise_of
-from .scene import common_box, moments
 
 Array = NDArray[np.float64]
 
@@ -35,11 +34,9 @@ LIMIT = 5.0
 """Standard deviations of the mean over 3 x 3 coarse pixels from which on it is a spot that the camera did not see; more
 of long runs of large frames, so that chance finds one in a hundred runs."""
 
-_LOOKED_AT = 8  # pairs of frames that noise and blur are told from
+_LOOKED_AT = 8  # pairs of frames that noise is told from
 _LEAST = 0.1  # of the noise's unit: no pixel has less
 _CHANCE = 0.01  # of a spot in a run that has none
-_LARGEST_BLUR = 2.0  # coarse pixels
-_CLEARLY = 0.97  # of the residual without blur, which one must stay below to be believed in
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,8 +170,8 @@ def camera_model(coarse: Frames, sharp: Frames, calibration: Calibration, *, blu
         UsageError: A negative blur.
     """
     noises = [_noise(one) for one in (coarse, sharp)]
-    pairs = list(_at_once(coarse, sharp, calibration))
-    found = _blur(calibration, pairs) if blur is None else blur
+    pairs = list(frames_at_once(coarse, sharp, calibration))
+    found = blur_of(calibration, pairs) if blur is None else blur
     seen = Degradation.of(calibration, blur=found)
     limit = max(LIMIT, float(special.ndtri(1 - _CHANCE / (2 * len(seen.places) * len(coarse)))))
     model = CameraModel(seen, noises[0], noises[1], found, limit=limit)
@@ -227,29 +224,3 @@ def _noise(run: Frames) -> Noise:
         )
     firsts = sorted({int(i) for i in np.linspace(0, len(run) - 2, min(len(run) - 1, _LOOKED_AT))})
     return noise_of([(run.unit(i), run.unit(i + 1)) for i in firsts])
-
-
-def _at_once(coarse: Frames, sharp: Frames, calibration: Calibration) -> Iterable[tuple[Plane, Plane]]:
-    """Give sharp frames, as far as both cameras see, and the coarse ones taken at once; a few over the run."""
-    when = moments(coarse, calibration)
-    within = float(np.median(np.diff(when))) * 0.25 if len(when) > 1 else 0.0
-    partners = nearest(when, sharp.times, within=within)
-    there = np.flatnonzero(partners >= 0)
-    x0, y0, x1, y1 = common_box(calibration)
-    for i in sorted({int(there[int(k)]) for k in np.linspace(0, len(there) - 1, min(len(there), _LOOKED_AT))}):
-        yield sharp.unit(i)[y0:y1, x0:x1], coarse.unit(int(partners[i]))
-
-
-def _blur(calibration: Calibration, pairs: Sequence[tuple[Plane, Plane]]) -> float:
-    """Return the blur with which sharp frames best give the coarse ones taken at once; 0 where it changes little."""
-    if not pairs:
-        return 0.0
-    widest = min(_LARGEST_BLUR, min(calibration.coarse_shape) / 8)
-    seen = Degradation.of(calibration, blur=widest)  # the same pixels for every blur
-
-    def rest(blur: float) -> float:
-        blurred = replace(seen, blur=blur * calibration.scale)
-        return float(np.mean([np.square(blurred(frame) - seen.seen(coarse)).mean() for frame, coarse in pairs]))
-
-    found = optimize.minimize_scalar(rest, bounds=(0.0, widest), method="bounded", options={"xatol": 0.01})
-    return float(found.x) if found.fun < _CLEARLY * rest(0.0) else 0.0

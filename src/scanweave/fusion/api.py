@@ -8,26 +8,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..cine import Cine, Derivation, FrameRecord, Source
 from ..errors import InputError, UsageError
+from .at_once import matched
 from .calibration import Calibration, read_calibration
 from .cameras import CameraRecord
 from .choice import Choice, LeftOut, Pick
-from .clocks import Clocks, check_times, missing, nearest
+from .clocks import Clocks, check_times, missing
 from .consistency import Consistent
-from .frames import Frames, matching
+from .frames import Frames
 from .job import Depth, Job, Mode
 from .methods import Method, around, create, needs_weights
 from .published_tables import published_tables, traverse
-from .scene import Scene, common_box, moments, whole_step
+from .scene import common_box, moments
 
 Match: TypeAlias = Literal["linear", "none"]
 
 DEFAULT = "flow"
-_MATCHED_ON = 6  # sharp frames that intensities are matched on
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +83,7 @@ def fuse(
         WeightsError: Weights that are damaged or of another network.
 
     Example:
+        >>> import numpy as np
         >>> scene = np.random.default_rng(0).random((9, 8, 8), dtype=np.float32)
         >>> from scanweave.fusion.virtual import VirtualOptions, virtual
         >>> pair = virtual(Cine.from_array(scene, fps=1000, levels=(0, 1)), VirtualOptions(ratio=4, scale=2))
@@ -149,7 +149,7 @@ def prepare(
     common_box(calibration)
     notes = [*calibration.notes, *coarse.field.notes, *sharp.field.notes]
     if match == "linear":
-        coarse = _matched(coarse, sharp, calibration)
+        coarse = matched(coarse, sharp, calibration)
         notes.append(f"Intensities of the fast camera were matched: x {coarse.scale:.4g} {coarse.shift:+.4g}.")
     choice = Choice(moments(coarse, calibration), sharp.times, around=around(chosen))
     if mode.startswith("published"):
@@ -251,24 +251,6 @@ def _published(choice: Choice, mode: Mode, records: tuple[CameraRecord, CameraRe
         )
         for one in found
     ]
-
-
-def _matched(coarse: Frames, sharp: Frames, calibration: Calibration) -> Frames:
-    """Return the coarse run in units of the sharp one, by what both show of the scene at the same moments."""
-    step = whole_step(calibration)
-    scene = Scene(coarse, sharp, calibration, step=step, multiple=step)
-    choice = Choice(scene.moments, sharp.times)
-    near = nearest(scene.moments, sharp.times, within=choice.within)
-    pairs = [i for i, k in enumerate(near) if k >= 0]
-    if not pairs:
-        raise InputError(
-            "no sharp frame was taken while the fast camera ran, so that intensities cannot be matched",
-            remedy="check the clocks, or leave intensities as they are with --match none",
-        )
-    some = [pairs[int(n)] for n in np.linspace(0, len(pairs) - 1, min(len(pairs), _MATCHED_ON))]
-    seen = [(scene.coarse_frame(int(near[i])), scene.blocks(scene.sharp_frame(i))) for i in dict.fromkeys(some)]
-    both = [np.concatenate([one[side].double().numpy().ravel() for one in seen]) for side in (0, 1)]
-    return coarse.matched(*matching(both[0], both[1]))
 
 
 def _said(coarse: Frames, sharp: Frames, picks: Sequence[Pick], left_out: Sequence[LeftOut]) -> list[str]:
