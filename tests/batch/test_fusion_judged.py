@@ -93,6 +93,16 @@ def test_a_finished_result_is_judged_alike(run, tmp_path):
         judge_fusion(tmp_path / "out.tif", run, again, cameras=CAMERAS)
 
 
+def test_the_side_car_tells_the_cameras_of_a_virtual_run(run, tmp_path):
+    cameras = VirtualOptions(ratio=6, scale=2, noise=0.004, offset=(3, -2))
+    made = fuse_case(run, tmp_path / "out.tif", options=options(tmp_path, cameras=cameras))
+    for said in (VirtualOptions(), cameras):
+        found = judge_fusion(tmp_path / "out.tif", run, TrustOptions(most=2), cameras=said)
+        assert found.summary["chi_square"]["median"] == pytest.approx(made.trust["chi_square"]["median"], rel=0.05)
+    with pytest.raises(UsageError, match="other cameras"):
+        judge_fusion(tmp_path / "out.tif", run, TrustOptions(most=2), cameras=VirtualOptions(ratio=3))
+
+
 def test_a_pair_made_consistent_tells_before_and_after(pair, tmp_path):
     outcome = fuse_case(pair, tmp_path / "out.tif", options=FusionOptions(method="hold", consistent=True))
     moved = outcome.trust["consistency"]

@@ -131,13 +131,14 @@ def judge_fusion(
 ) -> JudgedFusion:
     """Judge fused frames that lie in a file by both cameras' runs; write the page where one is asked for.
 
-    What the side-car of the result says needs not be said again: method, mode, the moments of its frames.
+    What the side-car of the result says needs not be said again: method, mode, the moments of its frames, the two
+    cameras of a virtual experiment.
 
     Args:
         made: The result.
         case: What it was made of.
         options: How.
-        cameras: Of a virtual experiment.
+        cameras: Of a virtual experiment whose result has no side-car.
         match: Whether intensities were matched; by default as `scanweave fuse` does it.
         overwrite: Replace a page that exists.
         progress: Told of each step.
@@ -149,6 +150,7 @@ def judge_fusion(
     if options.report is not None:
         check_output(options.report, sources, overwrite=overwrite)
     told = _sidecar(made)
+    cameras = _cameras(told, cameras, made)
     runs, run = opened(case, cameras), io.read(made, as_="cine")
     job, hide = _job(runs, run, told, match)
     truth = runs.truth
@@ -192,7 +194,7 @@ def _job(runs: Opened, run: Cine, told: SideCar | None, match: Match | None) -> 
     """
     method = None if told is None else _method(told.plan.method)
     name = "the method" if told is None else str(told.plan.method.get("name", "the method"))
-    mode: Mode = "held-out" if told is not None and told.plan.config.get("mode") == "held-out" else "continuous"
+    mode: Mode = "continuous" if told is None else told.plan.config.get("mode", "continuous")
     job = prepare(
         runs.coarse,
         runs.sharp,
@@ -201,6 +203,7 @@ def _job(runs: Opened, run: Cine, told: SideCar | None, match: Match | None) -> 
         mode=mode,
         match=match or ("none" if runs.truth is not None else "linear"),
         depth="stored" if run.dtype.kind in "ui" else "float32",
+        records=runs.records,
         like=runs.truth,
     )
     if run.shape not in (job.shape, job.sharp.shape):
@@ -210,6 +213,24 @@ def _job(runs: Opened, run: Cine, told: SideCar | None, match: Match | None) -> 
             remedy="give the runs and the calibration that it was made of",
         )
     return _at_its_moments(job, run, told), method is not None
+
+
+def _cameras(told: SideCar | None, given: VirtualOptions | None, made: Path) -> VirtualOptions | None:
+    """Return the cameras that a virtual experiment had, as its result's side-car tells them.
+
+    Raises:
+        UsageError: Others were stated.
+    """
+    found = None if told is None or given is None else told.plan.config.get("cameras")
+    if found is None:
+        return given
+    had = VirtualOptions(**(found | {"offset": tuple(found["offset"])}))
+    if given not in (VirtualOptions(), had):
+        raise UsageError(
+            f"{made.name} was made with other cameras than are stated, as its side-car says",
+            remedy="leave out their options; it knows them",
+        )
+    return had
 
 
 def _method(told: dict[str, Any]) -> Method | None:

@@ -27,7 +27,7 @@ class TrustFusion:
     """
 
     made: tyro.conf.Positional[Path]
-    """The fused run; what its side-car says, where there is one, needs not be said again."""
+    """The fused run; its side-car, where there is one, tells method, mode, and the cameras of --virtual."""
 
     fast: Path | None = None
     """Run of the coarse but fast camera."""
@@ -39,7 +39,8 @@ class TrustFusion:
     """How the two cameras go together: a file that scanweave calibrate wrote."""
 
     virtual: Path | None = None
-    """In place of these three: the run that stood for both cameras, which are simulated as they were."""
+    """In place of these three: the run that stood for both cameras, which are simulated as the
+    side-car says, or the options below."""
 
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="REPORT.html")] = None
     """HTML report to write; without it the verdict is only printed."""
