@@ -1,4 +1,4 @@
-"""Compare settings of the flow method of fusion on simulated scenes.
+"""Compare settings of the flow method of fusion on simulated scenes; the smoothness that flow has is the best there.
 
     python benchmarks/tune_fusion_flow.py [--data RUN] [--processes 2]
 
@@ -34,7 +34,7 @@ RATES = (10, 20)
 CANDIDATES = [
     Flow(),
     *(Flow(calming=value) for value in (0.0, 0.75, 2.25, 3.0, 4.5)),
-    *(Flow(smoothness=value) for value in (20.0, 40.0, 160.0, 320.0)),
+    *(Flow(smoothness=value) for value in (1.0, 2.0, 5.0, 10.0, 20.0, 80.0)),
     *(Flow(window=value) for value in (5, 9, 13)),
     *(Flow(doubt=value) for value in (1.5, 2.0, 4.5, 7.0)),
     Flow(motion="none"),

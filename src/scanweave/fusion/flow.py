@@ -61,7 +61,7 @@ class Flow(FusionMethod):
     window: int = 7
     doubt: float = 3.0
     calming: float = 1.5
-    smoothness: float = 80.0
+    smoothness: float = 3.0
 
     name: ClassVar[str] = "flow"
 
