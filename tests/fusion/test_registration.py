@@ -40,6 +40,7 @@ def test_views_of_a_textured_scene_are_registered(cameras):
     assert largest_error(found, pair) < 0.3
     assert found.residuals.count > 20
     assert found.residuals.median < 0.3
+    assert not found.notes
 
 
 @pytest.mark.reference
@@ -52,6 +53,10 @@ def test_real_radiographs_are_registered(reference):
     found = by_scene(pair)
     assert largest_error(found, pair) < 0.5
     assert found.scale == pytest.approx(4, abs=0.01)
+    assert not found.notes
+    (doubt,) = by_scene(pair, mirrored=True).notes  # an edge that runs across both views fits its mirror image
+    assert "fit poorly" in doubt
+    assert "--mirrored" in doubt
 
 
 def test_strangers_and_swapped_roles_are_named():

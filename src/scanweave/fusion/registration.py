@@ -45,6 +45,7 @@ _STRETCH = 1.3  # of one scale over the other
 _TURN = np.radians(15)
 _ROUNDS = 4
 _POINTS = 6
+_POOR = 0.4  # coarse pixels that points held out may lie off in the mean before it is said
 _FAINT = 0.1  # of the detail's standard deviation: contrast that is not raised
 
 
@@ -88,7 +89,19 @@ def calibrate_by_scene(
     plausible = 1 / _STRETCH < stretch < _STRETCH and abs(similarity.angle) < _TURN
     _refuse_strangers(_agreement(matrix, target, soft) if plausible else -1.0)
     refuse_swapped(similarity)
-    return of_points(points, places, similarity, kept, method="scene", shapes=shapes, mirrored=mirrored)
+    found = of_points(points, places, similarity, kept, method="scene", shapes=shapes, mirrored=mirrored)
+    return found.model_copy(update={"notes": (*found.notes, *_doubted(found))})
+
+
+def _doubted(found: Calibration) -> tuple[str, ...]:
+    """Say so where places that the fit had not seen are far off: views of strangers agree somewhere, too."""
+    off = 0.0 if found.residuals is None else found.residuals.held_out / found.scale
+    if off <= _POOR:
+        return ()
+    return (
+        f"The views fit poorly: points are {off:.2f} coarse pixels off in the mean. Look at the picture; "
+        "if one camera sees the scene mirrored, say --mirrored (or leave it out), or give --ratio.",
+    )
 
 
 def _warranted(points: Array, places: Array, doubts: Array) -> Fit:
