@@ -203,7 +203,10 @@ def check_times(fast_times: ArrayLike, sharp_times: ArrayLike, clocks: Clocks) -
     """
     fast, sharp = clocks.on_sharp(fast_times), np.asarray(sharp_times, dtype=np.float64)
     if len(sharp) < 2 or len(fast) < 1:
-        raise InputError(f"{len(sharp)} sharp and {len(fast)} fast frames, two and one are needed")
+        raise InputError(
+            f"{len(sharp)} sharp and {len(fast)} fast frames; frames are made between two sharp ones",
+            remedy="give a run with two sharp frames or more, and fast ones in between",
+        )
     intervals = [float(np.median(np.diff(times))) if len(times) > 1 else 0.0 for times in (fast, sharp)]
     if intervals[0] > intervals[1]:
         raise InputError(
@@ -215,7 +218,7 @@ def check_times(fast_times: ArrayLike, sharp_times: ArrayLike, clocks: Clocks) -
         raise InputError(
             f"no overlap in time: on the sharp clock the fast run lasts from {fast[0]:.6g} to {fast[-1]:.6g} s, "
             f"the sharp one from {sharp[0]:.6g} to {sharp[-1]:.6g} s",
-            remedy="check that both are of one run, or state the offset of the clocks",
+            remedy="check that both are of one run, or tell calibrate how far the clocks are apart (--clock-offset)",
         )
 
 
