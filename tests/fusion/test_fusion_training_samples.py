@@ -155,6 +155,15 @@ def test_context_mode_takes_coarse_frames_of_the_whole_recording(make_set, tmp_p
     (root / "map.csv").write_text("case, paired index, unpaired index\n001, 0, 0\n")
     with pytest.raises(InputError, match="says nothing of frame 1"):
         open_pairs(config)
+    for outside in (-1, 30):
+        (root / "map.csv").write_text(
+            "\n".join(["case, paired index, unpaired index", *rows, f"002, 7, {outside}"]) + "\n"
+        )
+        with pytest.raises(InputError, match=f"30 frames, frame {outside} is mapped to"):
+            open_pairs(config)
+    (root / "map.csv").write_text("case, paired index, unpaired index\n001, 0, inf\n")
+    with pytest.raises(InputError, match="line 2"):
+        open_pairs(config)
 
 
 def test_missing_partners_are_named(make_set):

@@ -48,8 +48,8 @@ def reconstruction_loss(made: Tensor, truth: Tensor, valid: Tensor | None = None
     Args:
         made: What the evaluator made.
         truth: The sharp camera's frame.
-        valid: ``(B, H, W)``: pixels that do not count become 0 in both, and the others are multiplied by the share of
-            those that do, as published (``mask_valid_for_fusion``); so the loss is that share's square times as large.
+        valid: ``(B, H, W)``: pixels that do not count become 0 in both, and the others are divided by the share of
+            those that do, as published (``mask_valid_for_fusion``); so the loss is the mean over these by that share.
     """
     if valid is not None:
         counted = valid[:, None].to(made.dtype)

@@ -221,8 +221,9 @@ def _with_context(
             f"holds {len(context)} frames, {entry.recorded} by the list", path=folder, remedy="correct the list"
         )
     mapped = tuple(known[i] for i in range(len(clip)))
-    if max(mapped) >= len(context):
-        raise InputError(f"holds {len(context)} frames, frame {max(mapped)} is mapped to", path=folder)
+    outside = [i for i in mapped if not 0 <= i < len(context)]
+    if outside:
+        raise InputError(f"holds {len(context)} frames, frame {outside[0]} is mapped to", path=folder)
     return PairedClip(clip.name, clip.sharp, clip.coarse, context, mapped)
 
 
@@ -274,7 +275,7 @@ def read_context_map(path: Path) -> dict[str, dict[int, int]]:
         try:
             case, paired, unpaired = (str(fields[name]).strip() for name in _COLUMNS)
             found[case][int(float(paired))] = int(float(unpaired))
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, OverflowError) as error:
             raise InputError(
                 f"line {number} does not tell {', '.join(_COLUMNS)}", path=path, remedy="give a CSV of these columns"
             ) from error

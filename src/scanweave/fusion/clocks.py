@@ -248,8 +248,15 @@ class _Signals:
         """Return means over ``[first, first + length]``, linear between frames; the values there where length is 0."""
         table = self.values if length <= 0 else self.integral
         ends = [first] if length <= 0 else [first, first + length]
-        at = [np.stack([np.interp(end, self.times, column) for column in table.T], axis=1) for end in ends]
+        at = [_between(self.times, table, end) for end in ends]
         return at[0] if length <= 0 else (at[1] - at[0]) / length
+
+
+def _between(times: Array, table: Array, at: Array) -> Array:
+    """Return rows of a table at moments between theirs, linearly; as `numpy.interp` does for every column at once."""
+    left = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 2)
+    share = np.clip((at - times[left]) / (times[left + 1] - times[left]), 0.0, 1.0)[:, None]
+    return np.asarray(table[left] * (1 - share) + table[left + 1] * share)
 
 
 def _agreement(fast: _Signals, sharp: _Signals, clocks: Clocks) -> float:
