@@ -26,7 +26,7 @@ COMMANDS = {
     "train": "train a network on your own data, on one device or many machines; resumable",
     "evaluate": "score methods and weights on runs or test sets, as published or better, with every baseline",
     "weights": "list, inspect, verify, convert and export files of network weights",
-    "as-published": "the published programs' own files, to compare with: never for use",
+    "as-published": "the published programs' own files, to compare with; their commands, said in our words",
     "demo": "slow the real echo that comes with pydicom, with film and report",
 }
 
