@@ -112,6 +112,7 @@ def test_a_virtual_experiment_is_scored_where_nothing_was_given_away(tmp_path):
     assert outcome.scores["frames"] == 9
     assert outcome.scores["left_out_as_known"] == 4
     made = io.read(tmp_path / "out.tif", as_="cine")
+    assert made.time_unit == "frame"  # the run states no times, and none are made up
     np.testing.assert_array_equal(made.frame(6), scene(13)[4])
     with (tmp_path / "out.published.csv").open() as stream:
         rows = list(csv.DictReader(stream))

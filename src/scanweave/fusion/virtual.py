@@ -119,13 +119,17 @@ def virtual(
     shape = look(0).shape if recorded is None else recorded.shape
     matrix = simulate_pair(np.zeros((1, *truth.shape), np.float32), ratio=1, **look.geometry).matrix
     if recorded is None:
-        coarse = Cine(look, shape=shape, dtype=np.float32, times=run.times, levels=(0.0, 1.0), source=run.source)
+        coarse = Cine(
+            look, shape=shape, dtype=np.float32, times=run.times, time_unit=run.time_unit, levels=(0.0, 1.0),
+            source=run.source,
+        )  # fmt: skip
         fast = Frames.of(coarse, "fast", window=(0.0, 1.0))
     else:
         fast = Frames.of(recorded.with_times(run.times, time_unit=run.time_unit), "fast")
     sharp = Cine(
         lambda i: _exposed(truth, int(chosen[i]), options.exposure),
-        shape=truth.shape, dtype=np.float32, times=run.times[chosen], levels=(0.0, 1.0), source=run.source,
+        shape=truth.shape, dtype=np.float32, times=run.times[chosen], time_unit=run.time_unit, levels=(0.0, 1.0),
+        source=run.source,
     )  # fmt: skip
     interval = run.duration / max(len(run) - 1, 1)
     clocks = Clocks(fast_exposure=interval, sharp_exposure=interval * options.exposure)
