@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from scanweave.batch.fusion_published import eight_bits, published_scores
+from scanweave.batch.fusion_published import published_scores
 from scanweave.cine import Cine
 from scanweave.errors import InputError, UsageError, WeightsError
 from scanweave.fusion.methods import create
 from scanweave.fusion.networks import EdvrStfMethod, published_inputs, reach
 from scanweave.fusion.virtual import VirtualOptions, virtual
+from scanweave.metrics.xfusion import eight_bits
 from scanweave.models import EdvrStf, EdvrStfConfig, SwinXvr, SwinXvrConfig
 from scanweave.models import create as create_network
 

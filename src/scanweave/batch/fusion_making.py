@@ -15,9 +15,10 @@ from ..fusion.job import Job
 from ..fusion.scene import Scene
 from ..fusion.trust import Findings
 from ..metrics import mae, psnr, ssim
+from ..metrics.xfusion import eight_bits
 from .fusion_cases import Opened
 from .fusion_judged import TrustOptions
-from .fusion_published import Picture, Score, eight_bits, published_scores, write_arrays, write_table
+from .fusion_published import Picture, Score, published_scores, write_arrays, write_table
 from .partial import PartialFolder
 
 Progress = Callable[[str, int, int], None]

@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..fusion.frames import Plane
 from ..io.files import atomic_output
-from ..metrics import mae, psnr, ssim
+from ..metrics.xfusion import xfusion_aad, xfusion_actual_psnr, xfusion_ssim, xfusion_virtual_psnr
 
 Picture = NDArray[np.uint8]
 
@@ -53,11 +52,6 @@ class Score:
     shares: tuple[float, ...] = ()
 
 
-def eight_bits(unit: Plane) -> Picture:
-    """Return numbers over the window as the published programs write them."""
-    return np.rint(np.clip(unit, 0, 1) * 255).astype(np.uint8)
-
-
 def published_scores(made: Picture, truth: Picture, *, virtual: bool) -> tuple[float, float, float, float]:
     """Return ``psnr``, ``psnr_255``, ``aad`` and ``ssim`` as published.
 
@@ -66,9 +60,9 @@ def published_scores(made: Picture, truth: Picture, *, virtual: bool) -> tuple[f
         truth: The same shape.
         virtual: Whether the peak is 255; else the largest value of `made`.
     """
-    comparable = psnr(made, truth, peak=255)
-    own = comparable if virtual else psnr(made, truth, peak=max(float(made.max()), 1.0))
-    return own, comparable, mae(made, truth), ssim(made, truth, peak=255, window="uniform")
+    comparable = xfusion_virtual_psnr(made, truth)
+    own = comparable if virtual else xfusion_actual_psnr(made, truth)
+    return own, comparable, xfusion_aad(made, truth), xfusion_ssim(made, truth)
 
 
 def write_table(scores: Sequence[Score], path: Path) -> None:

@@ -12,12 +12,13 @@ from rich.table import Table
 from ..batch.evaluation import PAGE, EvaluationOutcome, evaluate
 from ..batch.evaluation_options import EvaluationOptions
 from ..errors import UsageError
-from . import evaluate_synthesis
+from . import evaluate_fusion, evaluate_synthesis
 from .common import Inputs, Meter, Output, Reading, Terminal, parse, print_json, split_lists
 
 JOBS = {
     "interpolation": "score methods that make frames between acquired ones, on runs or prepared sets",
     "synthesis": "score synthesized MR volumes, or methods that make them, against what was acquired",
+    "fusion": "score methods that fuse two cameras, on runs that stand for both",
 }
 _LISTS = ("--method", "--gaps", "--crop", "--mean")
 
@@ -63,6 +64,8 @@ def main(args: Sequence[str]) -> int:
         raise UsageError(came, remedy=f"choose one of {', '.join(JOBS)}")
     if args[0] == "synthesis":
         return evaluate_synthesis.main(args[1:])
+    if args[0] == "fusion":
+        return evaluate_fusion.main(args[1:])
     words = split_lists(args[1:], *_LISTS)
     command = parse(Interpolation, words, prog="evaluate interpolation")
     with Meter(silent=command.json) as meter:
