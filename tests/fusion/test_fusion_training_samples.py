@@ -216,6 +216,19 @@ def ramp(rows=40, columns=48):
     return FrameSet(np.repeat(coarse, 3, 0), np.repeat(sharp, 2, 0), sharp)
 
 
+@pytest.mark.parametrize(("partition", "trained"), [("share", ["001", "002"]), ("REDS4", ["002"])])
+def test_clips_to_validate_on_are_never_trained_on(make_set, partition, trained):
+    root = make_set(clips=(1, 2, 11))
+    (root / "val.txt").write_text(f"{'011' if partition == 'share' else '001'} 8 (64,96,1)\n")
+    config = PairsConfig(
+        sharp=root / "HR", coarse=root / "LR", partition=partition, validation_sharp=root / "HR",
+        validation_coarse=root / "LR", validation_meta=root / "val.txt", patch=PatchConfig(side=32),
+    )  # fmt: skip
+    train, validation = open_pairs(config)
+    assert [one.name for one in train.clips] == trained
+    assert [one.name for one in validation.clips] == ["011" if partition == "share" else "001"]
+
+
 def test_both_grids_are_cut_and_turned_alike():
     config, frames = PatchConfig(side=32), ramp()
     seen = set()

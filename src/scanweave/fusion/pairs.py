@@ -46,7 +46,8 @@ class PairsConfig:
     """CSV of case, paired index, unpaired index, for `context`."""
 
     validation_sharp: Path | None = None
-    """Folders to validate on, in place of clips held out of the same set: that of the sharp camera,"""
+    """Folders to validate on, in place of clips held out of the same set; clips of these are not trained on. That of
+    the sharp camera,"""
 
     validation_coarse: Path | None = None
     """that of the coarse one,"""
@@ -55,7 +56,8 @@ class PairsConfig:
     """and the file that lists their clips."""
 
     partition: Partition = "share"
-    """Which clips are held out to validate on: a share, none, or those of a published name by their numbers."""
+    """Which clips are held out to validate on: a share, none, or those of a published name by their numbers, which are
+    left out of training even where there are other folders to validate on."""
 
     held_out: float = Field(default=0.1, ge=0, lt=1)
     """The share of partition share; 0 for no validation."""
@@ -187,11 +189,15 @@ def open_pairs(config: PairsConfig) -> tuple[PairSamples, PairValidation | None]
         config.sharp, config.coarse, meta=config.meta, context=config.context, context_map=config.context_map
     )
     if config.validation_sharp is not None and config.validation_coarse is not None:
-        others = open_clips(config.validation_sharp, config.validation_coarse, meta=config.validation_meta)
-        train, validation = clips, others
+        validation = open_clips(config.validation_sharp, config.validation_coarse, meta=config.validation_meta)
+        seen = {one.sharp.paths[0].resolve() for one in validation}
+        share = 0.0  # a published partition is left out of training all the same
     else:
-        out = held_out([one.name for one in clips], config.partition, share=config.held_out, seed=config.part_seed)
-        train, validation = ([one for one in clips if (one.name in out) is kept] for kept in (False, True))
+        validation, seen, share = None, set(), config.held_out
+    out = held_out([one.name for one in clips], config.partition, share=share, seed=config.part_seed)
+    train = [one for one in clips if one.name not in out and one.sharp.paths[0].resolve() not in seen]
+    if validation is None:
+        validation = [one for one in clips if one.name in out]
     generator = np.random.default_rng(config.part_seed)
     train = [one for one in train if config.part >= 1 or generator.random() < config.part]
     if not train:
