@@ -22,6 +22,7 @@ from .scene import common_box, moments
 
 _LOOKED_AT = 8  # pairs of frames
 _LARGEST_BLUR = 2.0  # coarse pixels
+_FEWEST = 50  # coarse pixels, over all pairs, that tell a blur: with fewer it cannot be told from a gain
 _CLEARLY = 0.97  # of the residual without blur, which one must stay below to be believed in
 
 Pair = tuple[Plane, Plane]
@@ -51,7 +52,7 @@ def frames_at_once(
 def blur_of(calibration: Calibration, pairs: Sequence[Pair], *, gain: float | None = 1.0) -> float:
     """Return the coarse camera's blur, coarse pixels: that with which sharp frames best give those taken at once.
 
-    It is 0 where it changes little.
+    It is 0 where it changes little, or where too few pixels are seen to tell.
 
     Args:
         calibration: How the cameras go together.
@@ -63,6 +64,8 @@ def blur_of(calibration: Calibration, pairs: Sequence[Pair], *, gain: float | No
     widest = min(_LARGEST_BLUR, min(calibration.coarse_shape) / 8)
     seen = Degradation.of(calibration, blur=widest)  # the same pixels for every blur
     recorded = np.concatenate([seen.seen(coarse) for _, coarse in pairs])
+    if len(recorded) < _FEWEST:
+        return 0.0
 
     def rest(blur: float) -> float:
         blurred = replace(seen, blur=blur * calibration.scale)
