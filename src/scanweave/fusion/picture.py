@@ -40,7 +40,8 @@ def write_picture(
     across = ratio > 0.8  # panels side by side, or below each other where the frames are wide
     figure = Figure(figsize=(15, 4.34 * ratio + 1.1) if across else (9, 24.75 * ratio + 3.3))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(*((1, 3) if across else (3, 1)), gridspec_kw=_places(*figure.get_size_inches(), ratio))
+    width, height = map(float, figure.get_size_inches())
+    panels = figure.subplots(*((1, 3) if across else (3, 1)), gridspec_kw=_places(width, height, ratio))
     titles = (
         "Checkerboard: lines go on across its fields where it fits",
         "Sharp camera green, fast camera magenta: grey where they agree",
