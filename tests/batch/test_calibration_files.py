@@ -60,6 +60,17 @@ def test_calibration_and_picture_are_written(files, pair, capsys):
         main(given(files))
 
 
+def test_images_tell_how_much_faster_a_clock_runs(files, pair):
+    np.savetxt(files / "sharp.txt", 1.02 * pair.sharp_times + 5e-6)
+    times = "--fast-times", str(files / "fast.txt"), "--sharp-times", str(files / "sharp.txt")
+    assert main(given(files, "--clocks", "images", "--fit-rate", *times)) == 0
+    clocks = read_calibration(files / "c.json").clocks
+    assert clocks.rate == pytest.approx(1.02, abs=0.004)
+    np.testing.assert_allclose(clocks.on_sharp(pair.sharp_times), 1.02 * pair.sharp_times + 5e-6, atol=0.2e-6)
+    with pytest.raises(UsageError, match="found from images"):
+        main(given(files, "--fit-rate", "--overwrite"))
+
+
 def test_the_outcome_in_words_and_dead_frames_left_out(files, pair, capsys):
     stack(files / "dead.tif", np.where(np.arange(40)[:, None, None] == 3, 0.0, pair.coarse))
     words = given(files, "--target", "scene", "--clock-offset", "1e-6", fast="dead.tif")

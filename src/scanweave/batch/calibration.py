@@ -57,6 +57,7 @@ class CalibrateOptions:
         turned: Quarter turns of one camera against the other are tried too; of a grid only.
         ratio: Sharp pixels in the side of a coarse one, roughly; of a scene only.
         clocks: ``stamps``: each run's own time stamps, when it is fused; ``images``: what moves in these frames.
+        fit_rate: Of ``images``: find the clocks' rate too; needs a long run in which much happens.
         clock_offset: Seconds that the sharp clock shows when the fast one shows 0, if it is known.
         published: Folder of the published program's three ``.npy`` files, to convert instead of calibrating.
         published_tag: What their names have in common, where the folder holds several.
@@ -76,6 +77,7 @@ class CalibrateOptions:
     turned: bool = False
     ratio: float | None = None
     clocks: Literal["stamps", "images"] = "stamps"
+    fit_rate: bool = False
     clock_offset: float | None = None
     published: Path | None = None
     published_tag: str | None = None
@@ -116,7 +118,7 @@ def calibrate_files(
     views = published_views(fast, sharp) if options.as_published else simultaneous(fast, sharp, clocks)
     found, saved = _spatial(*views, options)
     if options.clocks == "images":
-        clocks = _clocks_of_images(fast, sharp, found)
+        clocks = _clocks_of_images(fast, sharp, found, fit_rate=options.fit_rate)
         if not options.as_published:
             views = simultaneous(fast, sharp, clocks)
             found, saved = _spatial(*views, options)
@@ -202,6 +204,8 @@ def _checked(calibration: Calibration, folder: Path) -> CaseCheck:
 def _refuse_contradictions(options: CalibrateOptions) -> None:
     if options.clocks == "images" and options.clock_offset is not None:
         raise UsageError("a stated offset of the clocks and clocks from images contradict each other")
+    if options.fit_rate and options.clocks != "images":
+        raise UsageError("the rate of the clocks is found from images", remedy="give --clocks images too")
     ours = options.method == "lattice"
     if options.published is not None and (options.ratio is not None or options.turned or not ours):
         raise UsageError(
@@ -282,7 +286,7 @@ def _shape(run: CameraRun) -> Shape:
     return run.cine.shape[0], run.cine.shape[1]
 
 
-def _clocks_of_images(fast: CameraRun, sharp: CameraRun, calibration: Calibration) -> Clocks:
+def _clocks_of_images(fast: CameraRun, sharp: CameraRun, calibration: Calibration, *, fit_rate: bool) -> Clocks:
     for camera, run in (("fast", fast), ("sharp", sharp)):
         if not run.timed:
             raise InputError(
@@ -296,6 +300,7 @@ def _clocks_of_images(fast: CameraRun, sharp: CameraRun, calibration: Calibratio
         fast.cine.times,
         signals(sharp.cine, calibration, sharp=True),
         sharp.cine.times,
+        fit_rate=fit_rate,
         fast_exposure=exposures[0],
         sharp_exposure=exposures[1],
     )

@@ -85,6 +85,9 @@ class Calibrate:
     clocks: Literal["stamps", "images"] = "stamps"
     """stamps: each run's time stamps tell, when it is fused. images: found from what moves in these frames."""
 
+    fit_rate: bool = False
+    """Of clocks from images: find how much faster one clock runs, too; needs a long run in which much happens."""
+
     clock_offset: float | None = None
     """Seconds that the sharp camera's clock shows when the fast one's shows 0, where it is known."""
 
@@ -195,6 +198,7 @@ def _options(command: Calibrate) -> CalibrateOptions:
         turned=command.turned,
         ratio=command.ratio,
         clocks=command.clocks,
+        fit_rate=command.fit_rate,
         clock_offset=command.clock_offset,
         published=command.published,
         published_tag=command.published_tag,
