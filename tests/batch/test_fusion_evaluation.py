@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from scanweave import io
-from scanweave.batch import fusion_evaluation
 from scanweave.batch.fusion_cases import CameraFiles
 from scanweave.batch.fusion_evaluation import FusionEvaluationOptions, evaluate_fusion, methods_of
 from scanweave.cine import Cine
@@ -159,32 +158,46 @@ def test_what_is_averaged_into_sharp_frames_is_not_scored():
         held_out_trial(pair.coarse, pair.sharp, pair.calibration, pair.truth, methods, exposure=4)
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(run, tmp_path, monkeypatch):
-    whole = evaluated(run, tmp_path / "whole", methods=(), ratios=(4.0, 6.0))
-    scored = fusion_evaluation.Trial.score
-    calls = []
+def interrupted(path, output, *, after, **options):
+    """Leave what an evaluation leaves that is stopped after so many frames."""
+    told = FusionEvaluationOptions(**{"ratios": (4.0, 6.0), **options})
+    steps = iter(range(1, 1000))
 
-    def stopping(trial, number, states):
-        calls.append(number)
-        if len(calls) == 12:
+    def stop(what, done, total):
+        if next(steps) == after:
             raise KeyboardInterrupt
-        return scored(trial, number, states)
 
-    monkeypatch.setattr(fusion_evaluation.Trial, "score", stopping)
     with pytest.raises(Interrupted, match="what was made so far is kept"):
-        evaluated(run, tmp_path / "out", methods=(), ratios=(4.0, 6.0))
+        evaluate_fusion([CameraFiles(path=path)], output, told, progress=stop)
+
+
+def test_a_killed_evaluation_goes_on_and_equals_a_whole_one(run, tmp_path):
+    told = {"methods": (), "ratios": (4.0, 6.0)}
+    whole = evaluated(run, tmp_path / "whole", **told)
+    interrupted(run, tmp_path / "out", after=12)
+    assert len(list((tmp_path / "out.partial").glob("*.npz"))) == 12
     assert not (tmp_path / "out").exists()
     with pytest.raises(OutputError, match="interrupted"):
-        evaluated(run, tmp_path / "out", methods=(), ratios=(4.0, 6.0))
+        evaluated(run, tmp_path / "out", **told)
     with pytest.raises(OutputError, match="other options"):
-        evaluated(run, tmp_path / "out", ratios=(4.0, 6.0), resume=True)
-    evaluated(run, tmp_path / "out", methods=(), ratios=(4.0, 6.0), resume=True)
-    assert len(calls) == whole.summary["counts"]["frames"] + 1  # the one that was stopped came twice
+        evaluated(run, tmp_path / "out", resume=True)
+    evaluated(run, tmp_path / "out", **told, resume=True)
     for name in ("scores.csv", "summary.json", "summary.md"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (tmp_path / "out.partial").exists()
-    again = evaluated(run, tmp_path / "out", methods=(), ratios=(4.0, 6.0), resume=True)
+    again = evaluated(run, tmp_path / "out", **told, resume=True)
     assert again.notes and again.summary == whole.summary
+
+
+def test_kept_scores_are_not_made_again(run, tmp_path):
+    interrupted(run, tmp_path / "out", after=2, methods=("hold",))
+    first, second = sorted((tmp_path / "out.partial").glob("*.npz"))
+    np.savez(first, values=np.array([[1.0, 2.0, 3.0]]))
+    second.write_bytes(second.read_bytes()[:50])
+    evaluated(run, tmp_path / "out", methods=("hold",), ratios=(4.0, 6.0), resume=True)
+    rows = rows_of(tmp_path / "out")
+    assert [rows[0][name] for name in ("psnr", "ssim", "mae")] == ["1.0", "2.0", "3.0"]
+    assert float(rows[1]["mae"]) == pytest.approx(2 * BRIGHTER / 255, rel=1e-4)  # a damaged part is made again
 
 
 def test_a_run_that_fails_stops_no_other(run, tmp_path):
