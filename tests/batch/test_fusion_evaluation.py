@@ -17,7 +17,7 @@ from scanweave.batch.fusion_cases import CameraFiles
 from scanweave.batch.fusion_evaluation import FusionEvaluationOptions, evaluate_fusion, methods_of
 from scanweave.cine import Cine
 from scanweave.errors import InputError, Interrupted, OutputError, UsageError
-from scanweave.fusion.evaluate import compared, held_out_trial, published_trial
+from scanweave.fusion.evaluate import compared, published_trial, unseen_trial
 from scanweave.fusion.methods import create
 from scanweave.fusion.virtual import VirtualOptions, virtual
 
@@ -152,10 +152,10 @@ def test_what_is_averaged_into_sharp_frames_is_not_scored():
     frames = Cine.from_array(brightening(13), fps=1000)
     pair = virtual(frames, VirtualOptions(ratio=4, exposure=2))
     methods = [create("hold")]
-    trial = held_out_trial(pair.coarse, pair.sharp, pair.calibration, pair.truth, methods, exposure=2)
+    trial = unseen_trial(pair.coarse, pair.sharp, pair.calibration, pair.truth, methods, exposure=2)
     assert [one.frame for one in trial.targets] == [2, 3, 6, 7]
     with pytest.raises(InputError, match="no frame lies between"):
-        held_out_trial(pair.coarse, pair.sharp, pair.calibration, pair.truth, methods, exposure=4)
+        unseen_trial(pair.coarse, pair.sharp, pair.calibration, pair.truth, methods, exposure=4)
 
 
 def interrupted(path, output, *, after, **options):
@@ -244,7 +244,7 @@ def test_methods_that_choose_frames_themselves_are_refused_where_frames_are_publ
     trial = published_trial(pair.coarse, pair.calibration, pair.truth, ratio=4)
     with pytest.raises(UsageError, match="stubborn chooses frames itself"):
         trial.state(Stubborn())
-    replace(trial, protocol="held-out").state(Stubborn())
+    replace(trial, protocol="unseen").state(Stubborn())
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,9 @@ def test_networks_stand_beside_the_baselines(run, tmp_path, capsys):
 def test_published_means_are_shown_beside_ours(run, tmp_path, capsys):
     words = ["--protocol", "xfusion", "--ratio", "4", "--method", "hold", "bicubic", "-o", str(tmp_path / "out")]
     assert main(["evaluate", "fusion", run, *words]) == 0
-    page = (tmp_path / "out" / "summary.md").read_text()
-    assert "3 masked" in page and "AAD, grey levels: published (ours)" in page
+    shown, page = capsys.readouterr().out, (tmp_path / "out" / "summary.md").read_text()
+    assert "means as published" in shown and "inf (" in shown
+    assert "of 1 run, 3 masked" in page and "AAD, grey levels: published (ours)" in page
 
 
 @pytest.mark.parametrize(

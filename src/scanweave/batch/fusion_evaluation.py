@@ -23,10 +23,10 @@ from ..fusion.evaluate import (
     Row,
     Trial,
     compared,
-    held_out_trial,
     measures_of,
     published_means,
     published_trial,
+    unseen_trial,
 )
 from ..fusion.held_out import BASELINES, spread_over
 from ..fusion.methods import Method, needs_weights
@@ -51,7 +51,7 @@ class FusionEvaluationOptions:
     """What is evaluated, and how.
 
     Attributes:
-        protocol: ``held-out`` is ours; ``xfusion`` chooses and scores frames as published.
+        protocol: ``unseen`` is ours; ``xfusion`` chooses and scores frames as published.
         ratios: Frames of a run per sharp frame; each is an experiment.
         cameras: What else the two virtual cameras are; its own ratio does not matter.
         methods: Names; the baselines are scored too where none of them is named.
@@ -64,7 +64,7 @@ class FusionEvaluationOptions:
         seed: Of these draws.
     """
 
-    protocol: Protocol = "held-out"
+    protocol: Protocol = "unseen"
     ratios: tuple[float, ...] = (10.0,)
     cameras: VirtualOptions = VirtualOptions()
     methods: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class FusionEvaluationOptions:
             raise UsageError(f"{self.resamples} resamples are too few for an interval", remedy="give 100 or more")
         if self.most is not None and self.most < 1:
             raise UsageError(f"at most {self.most} frames", remedy="give 1 or more")
-        if self.protocol == "held-out" and (self.fast_step != 1 or self.last is not None):
+        if self.protocol == "unseen" and (self.fast_step != 1 or self.last is not None):
             raise UsageError("--fast-step and --last are of the published protocol", remedy="add --protocol xfusion")
         if self.protocol == "xfusion" and (self.cameras.first or self.cameras.exposure != 1 or self.most is not None):
             raise UsageError(
@@ -136,7 +136,7 @@ class _Experiment:
             step, last = self.options.fast_step, self.options.last
             return published_trial(runs.coarse, runs.calibration, truth, ratio=self.ratio, fast_step=step, last=last)
         exposure = self.options.cameras.exposure
-        whole = held_out_trial(runs.coarse, runs.sharp, runs.calibration, truth, methods, exposure=exposure)
+        whole = unseen_trial(runs.coarse, runs.sharp, runs.calibration, truth, methods, exposure=exposure)
         some = spread_over(len(whole), self.options.most)
         return replace(whole, targets=tuple(whole.targets[i] for i in some))
 

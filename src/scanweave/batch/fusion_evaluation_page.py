@@ -11,10 +11,11 @@ _TITLES = {"psnr": ("PSNR, dB", 2), "ssim": ("SSIM", 4), "mae": ("Mean error", 5
 def page_of(summary: dict[str, Any]) -> str:
     """Return the page of what `summary.json` says."""
     counts, measures = summary["counts"], summary["measures"]
+    runs = f"{counts['runs']} run{'s' * (counts['runs'] != 1)}"
     ratios = list(dict.fromkeys(one["ratio"] for one in summary["means"]))
     parts = [
         "# Evaluation of fusion",
-        f"Protocol {summary['protocol']}: {counts['frames']} frames of {counts['runs']} runs, {counts['masked']} "
+        f"Protocol {summary['protocol']}: {counts['frames']} frames of {runs}, {counts['masked']} "
         f"masked, {counts['left_out_as_known']} left out as known. Means with 95 % intervals, by frames drawn again; "
         "frames of a run are alike, so that intervals are rather too narrow.",
     ]
@@ -23,7 +24,7 @@ def page_of(summary: dict[str, Any]) -> str:
         parts += ["### Against the best baseline", _differences(summary, ratio)]
         parts += [f"### {_title(measures[0])} by frames to the nearest sharp one", _by_distance(summary, ratio)]
     if summary["published"]:
-        parts += ["## As published", _published(summary)]
+        parts += ["## As published", _table(*published_of(summary))]
         parts.append("The published means hold the frames that the method was given.")
     lines = [*summary["notes"], *(one["message"] for one in summary["failures"])]
     if lines:
@@ -46,7 +47,20 @@ def table_of(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         change = changes.get((one["ratio"], one["method"]))
         against = ["-", "-", "-"] if change is None else [change["baseline"], _change(change), change["outcome"]]
         rows.append([f"{one['ratio']:g}", one["method"], str(one["frames"]), _value(one), *against])
-    return ["ratio", "method", "frames", _title(measure), "baseline", "difference", "outcome"], rows
+    return ["Ratio", "Method", "Frames", _title(measure), "Baseline", "Better by", "Outcome"], rows
+
+
+def published_of(summary: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the means as published, with ours of the same run in brackets."""
+    rows = []
+    for one in summary["published"]:
+        pairs = (
+            f"{_number(one[f'published_{name}'], name)} ({_number(one[name], name)})" for name in summary["measures"]
+        )
+        counts = (str(one[name]) for name in ("frames", "masked", "left_out_as_known"))
+        rows.append([one["run"], f"{one['ratio']:g}", one["method"], *counts, *pairs])
+    titles = (f"{_title(name)}: published (ours)" for name in summary["measures"])
+    return ["Run", "Ratio", "Method", "Frames", "Masked", "Left out by us", *titles], rows
 
 
 def _means(summary: dict[str, Any], ratio: float) -> Iterable[Sequence[str]]:
@@ -73,18 +87,6 @@ def _by_distance(summary: dict[str, Any], ratio: float) -> str:
     cells = {(one["method"], one["steps"]): _value(one) for one in there}
     rows = [[method, *(cells.get((method, step), "-") for step in steps)] for method in summary["methods"]]
     return _table(("Method", *map(str, steps)), rows)
-
-
-def _published(summary: dict[str, Any]) -> str:
-    rows = []
-    for one in summary["published"]:
-        pairs = (
-            f"{_number(one[f'published_{name}'], name)} ({_number(one[name], name)})" for name in summary["measures"]
-        )
-        counts = (str(one[name]) for name in ("frames", "masked", "left_out_as_known"))
-        rows.append([one["run"], f"{one['ratio']:g}", one["method"], *counts, *pairs])
-    titles = (f"{_title(name)}: published (ours)" for name in summary["measures"])
-    return _table(("Run", "Ratio", "Method", "Frames", "Masked", "Left out by us", *titles), rows)
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

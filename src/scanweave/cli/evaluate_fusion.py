@@ -17,11 +17,11 @@ from ..batch.fusion_evaluation import (
     FusionEvaluationOutcome,
     evaluate_fusion,
 )
-from ..batch.fusion_evaluation_page import table_of
+from ..batch.fusion_evaluation_page import published_of, table_of
 from ..fusion.virtual import VirtualOptions
 from .common import Inputs, Meter, Output, Terminal, parse, print_json, split_lists
 
-_WIDTH = 160
+_WIDTH = 180
 _LISTS = ("--ratio", "--method", "--weights")
 
 
@@ -93,8 +93,8 @@ class Fusion:
     inputs: Inputs = ()
     """Runs, or folders of HR and LR as published."""
 
-    protocol: Literal["held-out", "xfusion"] = "held-out"
-    """held-out is ours: no method is given what it makes. xfusion chooses and scores frames as published, on 8 bits,
+    protocol: Literal["unseen", "xfusion"] = "unseen"
+    """unseen is ours: no method is given what it makes. xfusion chooses and scores frames as published, on 8 bits,
     and tells the published means beside those of frames that were not given."""
 
     ratio: tuple[float, ...] = (10.0,)
@@ -198,12 +198,17 @@ def _print(outcome: FusionEvaluationOutcome) -> None:
     for note in (*outcome.notes, *outcome.summary.get("notes", ())):
         print(f"note: {note}", file=sys.stderr)
     if outcome.summary:
-        columns, rows = table_of(outcome.summary)
-        table = Table(title="frames that were not given", title_justify="left", box=None)
-        for name in columns:
-            table.add_column(name, justify="right" if name in ("ratio", "frames") else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*row)
-        Terminal(highlight=False, width=_WIDTH).print(table)  # rather wrapped by the terminal than figures cut off
+        _print_table("frames that were not given", *table_of(outcome.summary))
+        if outcome.summary["published"]:
+            _print_table("means as published, with ours in brackets", *published_of(outcome.summary))
     if outcome.output is not None:
         print(f"  {outcome.output / PAGE}")
+
+
+def _print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table(title=title, title_justify="left", box=None)
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("Ratio", "Frames", "Masked") else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Terminal(highlight=False, width=_WIDTH).print(table)  # rather wrapped by the terminal than figures cut off

@@ -27,7 +27,7 @@ from .methods import Method, PickedState, State, around
 from .published_tables import virtual_selection
 from .scene import common_box, moments
 
-Protocol: TypeAlias = Literal["held-out", "xfusion"]
+Protocol: TypeAlias = Literal["unseen", "xfusion"]
 
 EQUAL = 100.0
 """dB that frames without any error count for in means and differences; in their rows PSNR is infinite."""
@@ -114,7 +114,7 @@ class Trial:
 
 def measures_of(protocol: Protocol) -> tuple[str, ...]:
     """Return the names of what a protocol measures."""
-    return tuple(_OURS if protocol == "held-out" else _PUBLISHED)
+    return tuple(_OURS if protocol == "unseen" else _PUBLISHED)
 
 
 def scores(made: Plane, truth: Plane, protocol: Protocol) -> list[float]:
@@ -123,15 +123,15 @@ def scores(made: Plane, truth: Plane, protocol: Protocol) -> list[float]:
     Args:
         made: ``(row, column)`` over the window.
         truth: The same shape.
-        protocol: ``held-out`` measures as they are, ``xfusion`` once both are of 8 bits.
+        protocol: ``unseen`` measures as they are, ``xfusion`` once both are of 8 bits.
     """
-    if protocol == "held-out":
+    if protocol == "unseen":
         return [measure(made, truth) for measure in _OURS.values()]
     levels, known = eight_bits(made), eight_bits(truth)
     return [measure(levels, known) for measure in _PUBLISHED.values()]
 
 
-def held_out_trial(
+def unseen_trial(
     coarse: Frames,
     sharp: Frames,
     calibration: Calibration,
@@ -162,7 +162,7 @@ def held_out_trial(
         raise InputError(
             "no frame lies between sharp ones that were given", remedy="give a longer run, or another --ratio"
         )
-    return Trial(coarse, sharp, calibration, truth, "held-out", new)
+    return Trial(coarse, sharp, calibration, truth, "unseen", new)
 
 
 def published_trial(
@@ -224,7 +224,7 @@ def _target(frame: int, pick: Pick, truth: Frames, sharp: Frames, *, mask: bool 
 
 
 def _made(state: State, pick: Pick, protocol: Protocol) -> Plane:
-    if protocol == "held-out":
+    if protocol == "unseen":
         return at(state, pick.time)
     assert isinstance(state, PickedState), "checked when it was bound"
     return np.asarray(state.made([pick]).frames[0, 0].numpy(), np.float32)
