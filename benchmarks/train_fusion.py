@@ -10,7 +10,7 @@ and compared with the run's own, by PSNR in dB over the window (of integers the 
 real run at the full rate, nothing of which was trained on. Each rate is tried with ten first frames; a frame's PSNR is
 the mean over these, and differences are paired by frame, of simulated runs by run. The best baseline of a case is the
 one with the highest mean; the interval is the bootstrap's, of 95 %: on the one real run it tells how sure the
-difference is there, not on others. Flow's settings were chosen on these very frames, which favours it.
+difference is there, not on others.
 
 **Verdict**: the network is worth shipping if the lower bound is above 0 on the real frames at x4 in space, at 10 and 20
 times in time. ``--ship`` then writes it, float16, into the package.
@@ -41,6 +41,7 @@ from scanweave.fusion.block_method import BUNDLED as NAME
 from scanweave.fusion.block_method import BlockFusionMethod
 from scanweave.fusion.methods import Method, create
 from scanweave.fusion.reading import read_camera
+from scanweave.fusion.scene import common_box
 from scanweave.fusion.virtual import VirtualOptions, virtual
 from scanweave.metrics import bootstrap, outcome, psnr
 from scanweave.models import BlockFusion
@@ -115,7 +116,9 @@ def cases(data: Path | None) -> list[Case]:
     """Return what is compared; those on real frames go first."""
     found = []
     if data is not None:
-        real = [read_camera(data, "sharp", fps=1000).cine]
+        cine = read_camera(data, "sharp", fps=1000).cine
+        # in memory: processes that share an open file read each other's places in it
+        real = [Cine.from_array(np.stack([cine.frame(i) for i in range(len(cine))]), fps=1000)]
         found += [
             Case(f"real, x4, {rate} times", real, VirtualOptions(ratio=rate), range(0, rate, rate // 10))
             for rate in RATES
@@ -147,12 +150,13 @@ def scored(case: Case, methods: Mapping[str, Method]) -> Scores:
             except InputError:  # it leaves fewer than two sharp frames
                 continue
             sharp = set(np.searchsorted(pair.truth.times, pair.sharp.times - 1e-9).tolist())
+            x0, y0, x1, y1 = common_box(pair.calibration)
             missed = [i for i in range(min(sharp) + 1, max(sharp)) if i not in sharp]
             for name, method in methods.items():
                 state = method.prepare(pair.coarse, pair.sharp, pair.calibration)
                 for i in missed:
                     made = state.at([float(pair.truth.times[i])]).frames[0, 0].numpy()
-                    truth = pair.truth.unit(i)[: made.shape[0], : made.shape[1]]
+                    truth = pair.truth.unit(i)[y0:y1, x0:x1]
                     key = f"run {number}" if len(case.runs) > 1 else f"frame {i}"
                     found[name].setdefault(key, []).append(psnr(made, truth))
     return {name: {key: float(np.mean(values)) for key, values in by.items()} for name, by in found.items()}
