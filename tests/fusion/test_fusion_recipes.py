@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scanweave import weights
 from scanweave.cli import main
 from scanweave.errors import UsageError, WeightsError
 from scanweave.fusion.edvr_stf_recipe import EdvrStfRecipe, EdvrStfRecipeConfig
+from scanweave.fusion.patches import PatchConfig
 from scanweave.fusion.starting import PartsConfig, read_state, take_parts
 from scanweave.fusion.swin_xvr_recipe import ScalingConfig, SwinXvrRecipe, SwinXvrRecipeConfig
 from scanweave.fusion.virtual_samples import CamerasConfig, RunsConfig, ScenesConfig, coarse_of, open_runs, open_scenes
@@ -178,6 +180,27 @@ def test_recordings_become_virtual_samples(tmp_path):
     assert torch.allclose(torch.nn.functional.avg_pool2d(made["target"][None], 4)[0], made["coarse"][1], atol=1e-5)
     with pytest.raises(UsageError, match="both train and validate"):
         open_runs(RunsConfig(path=tmp_path / "run0.tif"))
+
+
+def _recordings(folder, count=2):
+    rows, columns = np.mgrid[:48, :64]
+    for k in range(count):
+        run = np.stack([1000 + 900 * np.sin((columns - t) / 6 + k) * np.cos(rows / 9) for t in range(12)])
+        tifffile.imwrite(folder / f"run{k}.tif", run.astype(np.uint16))
+
+
+def test_recordings_validate_on_the_cameras_that_are_trained_for(tmp_path):
+    _recordings(tmp_path)
+    cameras = CamerasConfig(ratio=(2, 6), blur=(0.5, 0.5), noise=(0.2, 0.2), shift=2.0)
+    calm = RunsConfig(path=tmp_path, cameras=CamerasConfig(ratio=(2, 6)), held_out=0.5)
+    for config in (replace(calm, cameras=cameras), replace(calm, patch=PatchConfig(photons=(1, 1)))):
+        validation = open_runs(config)[1]
+        drawn = validation.draw(0, generator=np.random.default_rng(7))
+        assert (drawn["blur"], drawn["noise"]) == (config.cameras.blur[0], config.cameras.noise[0])
+        made, again = (validation.make(json.loads(json.dumps(drawn)))["coarse"] for _ in range(2))
+        still = open_runs(calm)[1]
+        difference = made - still.make(still.draw(0, generator=np.random.default_rng(7)))["coarse"]
+        assert torch.equal(made, again) and difference.abs().mean() > 0.05
 
 
 @pytest.mark.parametrize("scale", [2.0, 3.0, 8.0])

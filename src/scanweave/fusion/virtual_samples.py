@@ -27,11 +27,10 @@ from ..training.samples import Drawn, Sample, Samples
 from .clips import held_out
 from .frames import Field as LightField
 from .frames import Frames
-from .patches import SCALE, FrameSet, PatchConfig, Plane, corner_of, patch, tensors
+from .patches import SCALE, FrameSet, PatchConfig, Plane, corner_of, counted, patch, tensors
 from .reading import read_camera
 
 _UNIT = 16  # what sides of sharp frames are multiples of
-_CALM = {"blur": 0.0, "noise": 0.0, "offset": [0.0, 0.0]}
 
 
 @checked(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
@@ -169,7 +168,7 @@ class RunSamples(Samples):
         return run, position - (self._ends[run - 1] if run else 0) + self._margin
 
     def draw(self, index: int, *, generator: np.random.Generator) -> dict[str, Any]:
-        """Draw the sharp frames around one, the coarse camera, and the patch."""
+        """Draw the sharp frames around one, the coarse camera, and the patch; to validate, no patch, whole frames."""
         config = self.config.cameras
         run, centre = self._place(index % self._ends[-1]) if self.centres is None else self.centres[index]
         last = len(self.runs[run]) - 1
@@ -177,10 +176,10 @@ class RunSamples(Samples):
         # the sharp frame before is so far away that the one after lies in the run, too
         before = int(generator.integers(max(1, centre + ratio - last), min(ratio - 1, centre) + 1))
         sharp = [centre - before, centre - before + ratio]
-        drawn = {"run": run, "centre": centre, "sharp": sharp}
-        if self.centres is not None:
-            return drawn | _CALM
-        return drawn | config.draw(generator=generator) | self.config.patch.draw(generator=generator)
+        drawn = {"run": run, "centre": centre, "sharp": sharp} | config.draw(generator=generator)
+        cut = self.config.patch.draw(generator=generator)
+        # validated on what is trained for: the same cameras and as few photons
+        return drawn | (cut if self.centres is None else {name: cut[name] for name in ("photons", "seed")})
 
     def make(self, drawn: Drawn) -> Sample:
         """Return the sample.
@@ -191,7 +190,7 @@ class RunSamples(Samples):
         run, half, config = self.runs[drawn["run"]], self.config.cameras.coarse // 2, self.config
         around = range(drawn["centre"] - half, drawn["centre"] + half + 1)
         frames = np.stack([_whole_blocks(run.unit(i)) for i in (*around, *drawn["sharp"])])
-        return _seen(frames, drawn, config.cameras, None if self.centres is not None else config.patch)
+        return _seen(frames, drawn, config.cameras, config.patch if self.centres is None else None)
 
 
 @dataclass(frozen=True)
@@ -302,13 +301,17 @@ def _seen(frames: Plane, drawn: Drawn, cameras: CamerasConfig, cutting: PatchCon
         # on one grid until here: cut alike, then the coarse camera looks
         made = _cut_alike(FrameSet(around, sharp, target), drawn, cutting)
         around, sharp, target = made.coarse, made.sharp, made.target
-    generator = np.random.default_rng(drawn.get("seed", 0))
+    generator = np.random.default_rng(drawn["seed"])
     coarse = coarse_of(
         around, scale=cameras.scale, blur=drawn["blur"], noise=drawn["noise"],
         offset=(drawn["offset"][0], drawn["offset"][1]), generator=generator,
     )  # fmt: skip
     made = FrameSet(coarse, np.asarray(sharp, np.float32), np.asarray(target, np.float32))
-    return tensors(made if cutting is None else patch(made, {**drawn, "place": [0.0, 0.0]}, cutting))
+    if cutting is not None:
+        return tensors(patch(made, {**drawn, "place": [0.0, 0.0]}, cutting))
+    if drawn["photons"] is not None:
+        made = made._replace(coarse=counted(coarse, drawn["photons"], generator))
+    return tensors(made)
 
 
 def _cut_alike(frames: FrameSet, drawn: Drawn, cutting: PatchConfig) -> FrameSet:
