@@ -13,12 +13,20 @@ from PIL import Image
 
 from scanweave import weights
 from scanweave.cli import main
-from scanweave.errors import UsageError, WeightsError
+from scanweave.errors import InputError, UsageError, WeightsError
 from scanweave.fusion.edvr_stf_recipe import EdvrStfRecipe, EdvrStfRecipeConfig
 from scanweave.fusion.patches import PatchConfig
 from scanweave.fusion.starting import PartsConfig, read_state, take_parts
 from scanweave.fusion.swin_xvr_recipe import ScalingConfig, SwinXvrRecipe, SwinXvrRecipeConfig
-from scanweave.fusion.virtual_samples import CamerasConfig, RunsConfig, ScenesConfig, coarse_of, open_runs, open_scenes
+from scanweave.fusion.virtual_samples import (
+    CamerasConfig,
+    LeftOutWarning,
+    RunsConfig,
+    ScenesConfig,
+    coarse_of,
+    open_runs,
+    open_scenes,
+)
 from scanweave.models import EdvrStfConfig, SwinXvrConfig, create
 from scanweave.training.recipe import Horizon
 
@@ -201,6 +209,25 @@ def test_recordings_validate_on_the_cameras_that_are_trained_for(tmp_path):
         still = open_runs(calm)[1]
         difference = made - still.make(still.draw(0, generator=np.random.default_rng(7)))["coarse"]
         assert torch.equal(made, again) and difference.abs().mean() > 0.05
+
+
+def test_frames_that_show_nothing_are_left_out_with_a_warning(tmp_path):
+    _recordings(tmp_path)
+    run = tifffile.imread(tmp_path / "run1.tif")
+    run[6], run[8, :, :40] = 0, 65535
+    tifffile.imwrite(tmp_path / "run1.tif", run)
+    config = RunsConfig(path=tmp_path, cameras=CamerasConfig(ratio=(2, 3)), held_out=0, patch=PatchConfig(side=32))
+    with pytest.warns(LeftOutWarning, match=r"run1.tif: 2 of 12 frames are left out \(frame 6 .* is dead.*; 5 can"):
+        train, _ = open_runs(config)
+    assert len(train) == 10 + 5  # of the second: 1, 2, 3, 4 and 10
+    for index in range(60):
+        drawn = train.draw(index, generator=np.random.default_rng(index))
+        assert drawn["sharp"][1] - drawn["sharp"][0] in (2, 3)
+        train.make(drawn)
+    run[1:11:2] = 0
+    tifffile.imwrite(tmp_path / "run1.tif", run)
+    with pytest.raises(InputError, match="7 of 12 frames show nothing"):
+        open_runs(config)
 
 
 @pytest.mark.parametrize("scale", [2.0, 3.0, 8.0])

@@ -7,7 +7,8 @@ around it. Nothing is prepared: the coarse frames are those that `scanweave.simu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked
 
@@ -130,6 +132,43 @@ class ScenesConfig:
     """Sides of the scene, turns, and noise of counting photons."""
 
 
+class LeftOutWarning(UserWarning):
+    """Frames of a recording show nothing, and no sample is made of them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One camera's run, and which of its frames show something.
+
+    Attributes:
+        frames: The run.
+        usable: Of each frame, whether it can be used.
+    """
+
+    frames: Frames
+    usable: NDArray[np.bool_]
+
+    def distances(self, centre: int, ratio: int) -> NDArray[np.int64]:
+        """Return how far before frame `centre` the first of two usable sharp frames can lie that enclose it."""
+        last = len(self.frames) - 1
+        # the sharp frame before is so far away that the one after lies in the run, too
+        found = np.arange(max(1, centre + ratio - last), min(ratio - 1, centre) + 1)
+        return found[self.usable[centre - found] & self.usable[centre - found + ratio]]
+
+    def ratios(self, centre: int, cameras: CamerasConfig) -> Iterator[int]:
+        """Yield the ratios for which there are such frames."""
+        for ratio in range(cameras.ratio[0], min(cameras.ratio[1], len(self.frames) - 1) + 1):
+            if self.distances(centre, ratio).size:
+                yield ratio
+
+    def centres(self, cameras: CamerasConfig) -> list[int]:
+        """Return the frames that can be made: all coarse ones around them, and sharp ones, are usable."""
+        half = cameras.coarse // 2
+        every = range(max(half, 1), len(self.frames) - max(half, 1))
+        whole = (i for i in every if self.usable[i - half : i + half + 1].all())
+        return [i for i in whole if next(self.ratios(i, cameras), None) is not None]
+
+
 @dataclass(frozen=True)
 class RunSamples(Samples):
     """Patches of virtual experiments, or whole frames to validate on; keys as of `scanweave.fusion.pairs`.
@@ -140,41 +179,37 @@ class RunSamples(Samples):
         centres: For validation: run and frame of each sample. None draws.
     """
 
-    runs: tuple[Frames, ...]
+    runs: tuple[Recording, ...]
     config: RunsConfig
     centres: tuple[tuple[int, int], ...] | None = None
 
     @classmethod
-    def to_validate(cls, runs: Sequence[Frames], config: RunsConfig) -> RunSamples:
+    def to_validate(cls, runs: Sequence[Recording], config: RunsConfig) -> RunSamples:
         """Return whole frames of recordings, at most `config.limit`, spread evenly over all."""
         made = cls(tuple(runs), config)
-        every = [made._place(i) for i in range(made._ends[-1])]
+        every = made._places
         chosen = np.unique(np.linspace(0, len(every) - 1, min(config.limit, len(every))).round().astype(int))
         return replace(made, centres=tuple(every[i] for i in chosen))
 
     def __len__(self) -> int:
-        return self._ends[-1] * self.config.enlarge if self.centres is None else len(self.centres)
+        return len(self._places) * self.config.enlarge if self.centres is None else len(self.centres)
 
     @cached_property
-    def _ends(self) -> list[int]:
-        return [int(one) for one in np.cumsum([len(run) - 2 * self._margin for run in self.runs])]
-
-    @property
-    def _margin(self) -> int:
-        return max(self.config.cameras.coarse // 2, 1)
-
-    def _place(self, position: int) -> tuple[int, int]:
-        run = int(np.searchsorted(self._ends, position, side="right"))
-        return run, position - (self._ends[run - 1] if run else 0) + self._margin
+    def _places(self) -> list[tuple[int, int]]:
+        cameras = self.config.cameras
+        return [(run, centre) for run, one in enumerate(self.runs) for centre in one.centres(cameras)]
 
     def draw(self, index: int, *, generator: np.random.Generator) -> dict[str, Any]:
         """Draw the sharp frames around one, the coarse camera, and the patch; to validate, no patch, whole frames."""
         config = self.config.cameras
-        run, centre = self._place(index % self._ends[-1]) if self.centres is None else self.centres[index]
-        last = len(self.runs[run]) - 1
-        ratio = min(config.draw_ratio(generator=generator), last)
-        # the sharp frame before is so far away that the one after lies in the run, too
-        before = int(generator.integers(max(1, centre + ratio - last), min(ratio - 1, centre) + 1))
+        run, centre = self._places[index % len(self._places)] if self.centres is None else self.centres[index]
+        ratio = config.draw_ratio(generator=generator)
+        distances = self.runs[run].distances(centre, ratio)
+        if not distances.size:
+            # the run is too short, or frames of this ratio are left out
+            ratio = min(self.runs[run].ratios(centre, config), key=lambda one: abs(one - ratio))
+            distances = self.runs[run].distances(centre, ratio)
+        before = int(distances[generator.integers(len(distances))])
         sharp = [centre - before, centre - before + ratio]
         drawn = {"run": run, "centre": centre, "sharp": sharp} | config.draw(generator=generator)
         cut = self.config.patch.draw(generator=generator)
@@ -185,9 +220,9 @@ class RunSamples(Samples):
         """Return the sample.
 
         Raises:
-            InputError: A frame that is damaged, dead or saturated.
+            InputError: A frame that cannot be read any more.
         """
-        run, half, config = self.runs[drawn["run"]], self.config.cameras.coarse // 2, self.config
+        run, half, config = self.runs[drawn["run"]].frames, self.config.cameras.coarse // 2, self.config
         around = range(drawn["centre"] - half, drawn["centre"] + half + 1)
         frames = np.stack([_whole_blocks(run.unit(i)) for i in (*around, *drawn["sharp"])])
         return _seen(frames, drawn, config.cameras, config.patch if self.centres is None else None)
@@ -267,9 +302,9 @@ def open_scenes(config: ScenesConfig) -> tuple[SceneSamples, SceneSamples | None
     return SceneSamples(config, config.length), SceneSamples(config, count) if count else None
 
 
-def _opened(path: Path, config: RunsConfig) -> dict[str, Frames]:
+def _opened(path: Path, config: RunsConfig) -> dict[str, Recording]:
     paths = inputs_in(path) if path.is_dir() else [path]
-    runs: dict[str, Frames] = {}
+    runs: dict[str, Recording] = {}
     for one in paths:
         run = read_camera(one, "sharp")
         rows, columns = run.cine.shape[:2]
@@ -281,10 +316,44 @@ def _opened(path: Path, config: RunsConfig) -> dict[str, Frames]:
                 path=one,
                 remedy="leave it out, or set recipe.runs.cameras.ratio lower",
             )
-        runs[str(one)] = frames
+        runs[str(one)] = _looked_through(frames, one, config.cameras)
     if not runs:
         raise InputError("holds no recordings", path=path, remedy="give TIFF stacks, HDF5 or folders of pictures")
     return runs
+
+
+def _looked_through(frames: Frames, path: Path, cameras: CamerasConfig) -> Recording:
+    """Return a recording without its frames that are damaged, dead or saturated; warns of them.
+
+    Raises:
+        InputError: No sample is left.
+    """
+    faults = {i: fault for i in range(len(frames)) if (fault := _fault(frames, i)) is not None}
+    run = Recording(frames, ~np.isin(np.arange(len(frames)), list(faults)))
+    if not faults:
+        return run
+    centres = len(run.centres(cameras))
+    first = next(iter(faults.values())).reason
+    if not centres:
+        raise InputError(
+            f"{len(faults)} of {len(frames)} frames show nothing ({first}), and those left are no virtual experiment",
+            path=path,
+            remedy="leave the recording out",
+        )
+    warnings.warn(
+        f"{path}: {len(faults)} of {len(frames)} frames are left out ({first}); {centres} can be learnt from",
+        LeftOutWarning,
+        stacklevel=2,
+    )
+    return run
+
+
+def _fault(frames: Frames, i: int) -> InputError | None:
+    try:
+        frames.unit(i)
+    except InputError as fault:
+        return fault
+    return None
 
 
 def _whole_blocks(frame: Plane) -> Plane:
