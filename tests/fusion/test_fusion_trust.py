@@ -205,3 +205,29 @@ def test_a_calibration_that_does_not_hold_is_said(pair):
     found = check(one, lambda i: one.unit(i)[0], hide=False)
     assert found.level > 1.5
     assert "The calibration does not quite hold" in [statement.title for statement in statements(found)]
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """A virtual experiment on a run without noise, whose fine texture moves by a pixel a frame."""
+    scene = np.random.default_rng(1).random((64, 160))
+    scene = (scene + np.roll(scene, 1, 1) + np.roll(scene, 1, 0)) / 3
+    frames = np.stack([scene[:, 40 - t : 136 - t] for t in range(33)])
+    return virtual(Cine.from_array(frames.astype(np.float32), fps=1000, levels=(0, 1)), VirtualOptions(ratio=4))
+
+
+TOO_HIGH = Noise(0.0, 0.25, 0.5)
+
+
+def test_a_baseline_is_never_said_to_have_seen_what_was_hidden(calm):
+    found = held_out(prepare(calm.coarse, calm.sharp, calm.calibration, method="flow", match="none"), TOO_HIGH)
+    assert max(one.in_noise for one in found.by_method["flow"]) < 0.5
+    assert found.bound
+    assert not found.leaked
+
+
+def test_noise_that_a_baseline_comes_below_too_is_told_too_high(calm):
+    namesake = Leaky(calm.sharp, name="flow")
+    found = held_out(prepare(calm.coarse, calm.sharp, calm.calibration, method=namesake, match="none"), TOO_HIGH)
+    assert not found.bound, "a name alone makes no baseline"
+    assert not found.leaked
