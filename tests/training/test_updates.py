@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from itertools import islice
 
 import pytest
@@ -97,6 +98,17 @@ def test_an_average_of_weights_has_its_closed_form(toys, fit, state_of, tmp_path
     assert state_of(tmp_path / "run")["/averages/net/weight"].item() == pytest.approx(expected, rel=1e-6)
     assert outcome.scores["error"] == pytest.approx(expected, rel=1e-6), "validated with averaged weights"
     assert recipe.net.weight.item() == steps, "and the weights themselves are back afterwards"
+
+
+def test_a_score_is_the_mean_over_the_samples_that_have_it(toys, fit):
+    class Sometimes(toys.Regression):
+        def validate(self, batch):
+            index = batch["index"].double()
+            some = torch.where(index % 3 == 1, index, torch.nan)
+            return {"error": some, "never": some * torch.nan}
+
+    scores = fit(Sometimes(), steps=1, validate_every=1, validation_batch=2).scores
+    assert scores["error"] == (1 + 4) / 2 and math.isnan(scores["never"])
 
 
 def test_parameters_are_frozen_by_step_and_the_longest_prefix_decides(toys, fit):

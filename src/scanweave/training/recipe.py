@@ -120,7 +120,10 @@ class Recipe(ABC):
         return {}
 
     def validate(self, batch: Batch) -> Mapping[str, Tensor]:
-        """Return scores, one per sample each, ``(B,)``. Averaged weights are in place where there are any."""
+        """Return scores, one per sample each, ``(B,)``; NaN where a sample has nothing of the kind.
+
+        Averaged weights are in place where there are any.
+        """
         return {}
 
     def pictures(self, batch: Batch) -> Mapping[str, Tensor]:

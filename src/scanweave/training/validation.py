@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from ..errors import UsageError
@@ -14,8 +17,9 @@ from .samples import Samples
 
 
 def validate(recipe: Recipe, samples: Samples, processes: Processes, config: TrainingConfig) -> dict[str, float]:
-    """Return the mean of each score over all samples; the same in every process.
+    """Return the mean of each score over all samples that have it; the same in every process.
 
+    A score that is NaN says that its sample has nothing of the kind; the mean is NaN where no sample has.
     Sample ``i`` goes to process ``i mod processes``; none is repeated to fill a batch.
 
     Raises:
@@ -38,7 +42,12 @@ def validate(recipe: Recipe, samples: Samples, processes: Processes, config: Tra
     everyone = {index: scores for share in processes.gather(scored) for index, scores in share.items()}
     # summed in the samples' order, so that the mean does not depend on who scored which
     rows = [everyone[index] for index in range(len(samples))]
-    return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]} if rows else {}
+    return {name: _mean(row[name] for row in rows) for name in rows[0]} if rows else {}
+
+
+def _mean(scores: Iterable[float]) -> float:
+    told = [score for score in scores if not math.isnan(score)]
+    return sum(told) / len(told) if told else math.nan
 
 
 def _require_each(name: str, values: Tensor, count: int) -> None:
