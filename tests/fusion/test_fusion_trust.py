@@ -21,7 +21,7 @@ from scanweave.fusion.methods import create
 from scanweave.fusion.noise import Noise
 from scanweave.fusion.profiles import Line, middle_frame, profile, strongest_moving_edge
 from scanweave.fusion.trust import MADE, SHARP, TRUTH, check
-from scanweave.fusion.verdict import statements, trust_summary
+from scanweave.fusion.verdict import AGREES, expected, statements, trust_summary
 from scanweave.fusion.virtual import VirtualOptions, virtual
 from scanweave.made import Made
 
@@ -231,3 +231,28 @@ def test_noise_that_a_baseline_comes_below_too_is_told_too_high(calm):
     found = held_out(prepare(calm.coarse, calm.sharp, calm.calibration, method=namesake, match="none"), TOO_HIGH)
     assert not found.bound, "a name alone makes no baseline"
     assert not found.leaked
+
+
+def test_a_value_that_agrees_without_being_expected_says_how_far_that_goes(job):
+    one = job("flow")
+    found = check(one, lambda i: one.unit(i)[0], hide=False, most=4)
+    middle = (found.lowest + found.highest) / 2
+
+    def at(value):
+        return replace(found, frames=tuple(replace(frame, chi_square=value, spots=()) for frame in found.frames))
+
+    assert "counts as agreement" not in expected(at(middle))
+    beyond = at(1.1 * found.highest)
+    said = next(one.text for one in statements(beyond) if one.title == "Agrees with the coarse camera")
+    assert f"to {AGREES * found.highest:.2f} counts as agreement" in said
+
+
+def test_detail_is_not_told_by_sharp_frames_that_have_none(job):
+    one = job("flow")
+    found = check(one, lambda i: one.unit(i)[0], hide=False, most=4)
+    frequencies, power = found.power[SHARP]
+    smooth = np.where(frequencies > 0.5 / one.calibration.scale, power * 1e-6, power)
+    titles = [one.title for one in statements(replace(found, power={**found.power, SHARP: (frequencies, smooth)}))]
+    assert "How fine the frames are cannot be told" in titles
+    assert not any("sharp camera" in title for title in titles)
+    assert "How fine the frames are cannot be told" not in [one.title for one in statements(found)]

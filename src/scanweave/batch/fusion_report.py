@@ -10,7 +10,7 @@ import numpy as np
 
 from ..fusion.held_out import shown
 from ..fusion.trust import BICUBIC, MADE, Findings
-from ..fusion.verdict import AGREES, COPIED, DIFFERS, disagreeing, statements
+from ..fusion.verdict import AGREES, COPIED, DIFFERS, detail_is_told, disagreeing, expected, statements
 from ..io.files import atomic_output
 from ..plan import Plan
 from ..report import (
@@ -114,13 +114,13 @@ def _verdict(findings: Findings) -> list[Block]:
         "warning" if value < COPIED * low else "good" if value <= AGREES * high
         else "warning" if value <= DIFFERS * high else "alarm"
     )  # fmt: skip
-    told = f"{number(low)} to {number(high)} may be expected"
+    told = f"a right frame gives {expected(findings)}"
     tiles = [Tile("Residual at the coarse camera (chi-square)", number(value), "", told, level)]
     for scores in (findings.known, findings.hidden):
         if scores is not None and scores.best is not None:
             change = number(float(np.mean(scores.differences)), signed=True)
             tiles.append(Tile(f"PSNR on {scores.against}", change, "dB", f"against {scores.best}: {scores.outcome}"))
-    if MADE in findings.detail:
+    if detail_is_told(findings):
         coarse = findings.detail.get(BICUBIC)
         beside = "" if coarse is None else f"; enlarged coarse frame {coarse:.0%}"
         share = number(findings.detail[MADE] * 100, 0)

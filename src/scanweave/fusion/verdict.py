@@ -63,6 +63,24 @@ def disagreeing(findings: Findings) -> list[int]:
     ]
 
 
+def expected(findings: Findings) -> str:
+    """Return what chi-square a right frame gives, and, where the value is not such a one, what is taken for agreement.
+
+    The latter is wider, since noise and blur of a camera are known only roughly.
+    """
+    value, low, high = findings.chi_square, findings.lowest, findings.highest
+    told = f"{number(low)} to {number(high)}"
+    if low <= value <= high:
+        return told
+    return f"{told}; noise is known roughly, and {number(COPIED * low)} to {number(AGREES * high)} counts as agreement"
+
+
+def detail_is_told(findings: Findings) -> bool:
+    """Whether the sharp camera's frames hold detail, beyond what enlarging a coarse frame leaves there, to judge by."""
+    shares = findings.detail
+    return MADE in shares and not shares.get(BICUBIC, 0.0) >= 1
+
+
 def named_runs(findings: Findings, numbers: list[int], *, most: int = 4) -> str:
     """Return frames by their numbers, neighbours joined."""
     runs = [f"{first}" if first == last else f"{first} to {last}" for first, last in runs_of(numbers)]
@@ -153,8 +171,8 @@ def _agreement(findings: Findings) -> Statement:
     )
     text = (
         f"Averaged over the coarse camera's pixels, made frames differ from what it recorded by {number(value)} times "
-        f"the variance of its noise (reduced chi-square, median of {count} frames). A right frame gives {number(low)} "
-        f"to {number(high)}.{beside}"
+        f"the variance of its noise (reduced chi-square, median of {count} frames). A right frame gives "
+        f"{expected(findings)}.{beside}"
     )
     if value < COPIED * low:
         share = 1 - math.sqrt(value / low)
@@ -217,6 +235,12 @@ def _detail(findings: Findings) -> list[Statement]:
     shares = findings.detail
     if MADE not in shares:
         return []
+    if not detail_is_told(findings):
+        text = (
+            "Finer than the coarse camera's pixels, the sharp camera's frames have no more power than an enlarged "
+            "coarse frame, which holds no such detail: there is next to none to compare made frames with."
+        )
+        return [Statement("info", "How fine the frames are cannot be told", text)]
     own, coarse = shares[MADE], shares.get(BICUBIC, math.nan)
     text = (
         f"Of the power finer than the coarse camera's pixels, made frames have {own:.0%} of what the sharp camera's "
