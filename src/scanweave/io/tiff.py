@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import weakref
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ class _Pages:
                 self._file.close()
                 self._file = tifffile.TiffFile(path, is_shaped=False)
             self._close = weakref.finalize(self, self._file.close)
+            self._process = os.getpid()
             try:
                 self._understand()
             except BaseException:
@@ -183,6 +185,7 @@ class _Pages:
     def frame(self, i: int) -> NDArray[Any]:
         """Return page `i`."""
         with reading(self.path, _KIND, native=self._needs_libtiff):
+            self._opened_here()
             pixels = self._decoded(i)
             if self._palette is not None:
                 colours = np.moveaxis(self._palette, 0, -1)
@@ -197,6 +200,13 @@ class _Pages:
                     )
                 pixels = pixels[..., :3]
             return as_native_order(pixels)
+
+    def _opened_here(self) -> None:
+        """Open the file again in a forked process: both would move one place in the file, and read each other's bytes."""
+        if self._process != os.getpid():
+            self._file.filehandle.close()
+            self._file.filehandle.open()
+            self._process = os.getpid()
 
     def _decoded(self, i: int) -> NDArray[Any]:
         if self._pages is None:

@@ -216,6 +216,8 @@ class _Decoder:
         self._place = {stamp: i for i, stamp in enumerate(index.stamps)}
         self._next = 0  # no frame before this one comes out of the running decoder any more
         self._container: Any = None
+        self._process = os.getpid()
+        self._inherited: Any = None
         self._frames: Iterator[Any] = iter(())
 
     def first(self) -> NDArray[Any]:
@@ -237,6 +239,11 @@ class _Decoder:
     def frame(self, i: int) -> NDArray[Any]:
         """Return frame `i`."""
         with reading(self.path, _KIND):
+            if self._process != os.getpid():
+                # forked: the place in the open file is the other process's too, and its threads are not here: to
+                # close it would wait for them
+                self._process, self._inherited, self._container = os.getpid(), self._container, None
+                self._restart()
             if not self._reachable(i):
                 self._go_to(i)
             found = self._forward(i)
