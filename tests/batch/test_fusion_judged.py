@@ -81,6 +81,16 @@ def test_a_virtual_run_is_reported_with_its_truth(run, tmp_path):
     assert not (tmp_path / "out.tif.partial").exists()
 
 
+def test_a_run_without_times_is_told_in_frames(run, tmp_path):
+    untimed = replace(run, fast=replace(run.fast, fps=None))
+    for case, seconds in ((run, True), (untimed, False)):
+        fuse_case(case, tmp_path / f"{seconds}.tif", options=options(tmp_path / str(seconds), cameras=CAMERAS))
+        page = (tmp_path / str(seconds) / "report.html").read_text()
+        assert bool(re.search(r"one every 0\.004 s|frame \d+, [\d.]+ m?s|time, m?s|sharp frame, m?s", page)) is seconds
+        assert ("one every 4 frames of the run" in page) is not seconds
+        assert bool(re.search(r"frame \d+, at frame \d+ of the run", page)) is not seconds
+
+
 def test_a_finished_result_is_judged_alike(run, tmp_path):
     made = fuse_case(run, tmp_path / "out.tif", options=options(tmp_path, cameras=CAMERAS, depth="float32"))
     again = TrustOptions(report=tmp_path / "again.html", most=2)

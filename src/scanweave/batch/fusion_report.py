@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ..cine import TimeUnit
+from ..fusion.frames import Frames
 from ..fusion.held_out import shown
 from ..fusion.trust import BICUBIC, MADE, Findings
 from ..fusion.verdict import AGREES, COPIED, DIFFERS, detail_is_told, disagreeing, expected, statements
@@ -91,7 +91,7 @@ def report_page(findings: Findings, *, title: str, plan: Plan | None = None) -> 
         Section("Against the coarse camera", _agreement(findings)),
     ]
     sections += [
-        Section(_TITLES[scores.against], score_blocks(scores))
+        Section(_TITLES[scores.against], score_blocks(scores, time_unit=job.sharp.cine.time_unit))
         for scores in (findings.known, findings.hidden)
         if scores is not None
     ]
@@ -133,8 +133,8 @@ def _made(findings: Findings) -> list[Block]:
     x0, y0, x1, y1 = job.box
     facts = {
         "Method": job.method.name,
-        "Fast camera": _camera(job.coarse.shape, len(job.coarse), job.coarse.times),
-        "Sharp camera": _camera(job.sharp.shape, len(job.sharp), job.sharp.times),
+        "Fast camera": _camera(job.coarse, job.sharp.cine.time_unit),
+        "Sharp camera": _camera(job.sharp, job.sharp.cine.time_unit),
         "Made": f"{len(job)} frames of {job.shape[0]} × {job.shape[1]}, the sharp frames' part x {x0} to {x1 - 1}, "
         f"y {y0} to {y1 - 1}",
         "Left out": f"{len(job.left_out)} moments" if job.left_out else "no moment",
@@ -148,9 +148,14 @@ def _made(findings: Findings) -> list[Block]:
     return [Facts(facts), *([Listing(notes)] if notes else [])]
 
 
-def _camera(shape: tuple[int, int], count: int, times: Sequence[float] | np.ndarray) -> str:
-    every = float(np.median(np.diff(times))) if count > 1 else math.nan
-    return f"{count} frames of {shape[0]} × {shape[1]}, one every {every:.4g} s"
+def _camera(run: Frames, time_unit: TimeUnit) -> str:
+    told = f"{len(run)} frames of {run.shape[0]} × {run.shape[1]}"
+    if len(run) < 2:
+        return told
+    every = float(np.median(np.diff(run.times)))
+    if time_unit != "s":
+        return f"{told}, one every {every:.4g} frames of the run"
+    return f"{told}, one every {every:.4g} s"
 
 
 def _calibration(findings: Findings) -> str:
@@ -359,5 +364,8 @@ def _spread(findings: Findings) -> list[int]:
 
 
 def _named(findings: Findings, i: int) -> str:
+    time_unit = findings.job.sharp.cine.time_unit
+    if time_unit != "s":
+        return f"frame {i}, at frame {findings.frames[i].time:.5g} of the run"
     times, unit = unit_of(max(abs(one.time) for one in findings.frames))
     return f"frame {i}, {findings.frames[i].time * times:.5g} {unit}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..cine import TimeUnit
 from ..fusion.held_out import Scores
 from ..fusion.trust import BICUBIC, SHARP, TRUTH
 from ..report import Block, Cell, Chart, Column, Prose, Table, number
@@ -13,8 +14,13 @@ SLOTS = {"hold": 1, "bicubic": 2, "temporal-linear": 3, "flow": 4, SHARP: 1, BIC
 """Of colours: what is judged has the first."""
 
 
-def score_blocks(scores: Scores) -> list[Block]:
-    """Return the table and the chart of what was scored."""
+def score_blocks(scores: Scores, *, time_unit: TimeUnit = "s") -> list[Block]:
+    """Return the table and the chart of what was scored.
+
+    Args:
+        scores: Of several methods.
+        time_unit: Of their times.
+    """
     shown = (("psnr", "PSNR", "dB", 2), ("ssim", "SSIM", "0 to 1", 4), ("mae", "Mean error", "% of the window", 3))
     rows: list[list[str | Cell]] = []
     for name in scores.by_method:
@@ -27,7 +33,7 @@ def score_blocks(scores: Scores) -> list[Block]:
     columns = [Column("Method", numeric=False), *(Column(title, unit) for _, title, unit, _ in shown)]
     blocks: list[Block] = [
         Table(f"Mean over {scores.frames} frames.", columns, rows),
-        _by_distance(scores) if _distances(scores) > 1 else _over_time(scores),
+        _by_distance(scores, time_unit) if _distances(scores) > 1 else _over_time(scores, time_unit),
     ]
     if scores.against.startswith("hidden"):
         text = "Hiding a frame doubles the distance that has to be bridged: these numbers overstate the error."
@@ -39,10 +45,10 @@ def _distances(scores: Scores) -> int:
     return len({float(f"{one.apart:.3g}") for one in scores.by_method[scores.method]})
 
 
-def _by_distance(scores: Scores) -> Chart:
+def _by_distance(scores: Scores, time_unit: TimeUnit) -> Chart:
     """Draw the mean PSNR by the time to the nearest sharp frame."""
     series = []
-    times, unit = unit_of(max(one.apart for one in scores.by_method[scores.method]))
+    times, unit = unit_of(max(one.apart for one in scores.by_method[scores.method]), time_unit)
     for name, frames in scores.by_method.items():
         apart = np.array([float(f"{one.apart:.3g}") for one in frames])
         quality = np.array([one.psnr for one in frames])
@@ -60,8 +66,8 @@ def _by_distance(scores: Scores) -> Chart:
     )
 
 
-def _over_time(scores: Scores) -> Chart:
-    times, unit = unit_of(max(abs(one.time) for one in scores.by_method[scores.method]))
+def _over_time(scores: Scores, time_unit: TimeUnit) -> Chart:
+    times, unit = unit_of(max(abs(one.time) for one in scores.by_method[scores.method]), time_unit)
     series = [
         Series(name, [one.time * times for one in frames], [one.psnr for one in frames], slot=_slot(name, scores),
                style="line+points", bold=name == scores.method)
@@ -75,6 +81,8 @@ def _slot(name: str, scores: Scores) -> int:
     return 0 if name == scores.method else SLOTS.get(name, 5)
 
 
-def unit_of(seconds: float) -> tuple[float, str]:
-    """Return how many of the unit in which a time is well read make a second, and its name."""
-    return next(((n, name) for n, name in ((1.0, "s"), (1e3, "ms")) if seconds * n >= 1), (1e6, "µs"))
+def unit_of(time: float, time_unit: TimeUnit = "s") -> tuple[float, str]:
+    """Return by what a time is multiplied to be well read, and the unit that it then has; frames stay frames."""
+    if time_unit != "s":
+        return 1.0, "frames"
+    return next(((n, name) for n, name in ((1.0, "s"), (1e3, "ms")) if time * n >= 1), (1e6, "µs"))
