@@ -151,8 +151,9 @@ def test_what_cannot_be_judged_leaves_nothing(run, pair, tmp_path):
         judge_fusion(tmp_path / "fast.tif", pair, TrustOptions())
     with pytest.raises(InputError, match="without times"):
         judge_fusion(tmp_path / "sharp.tif", pair, TrustOptions())
-    with pytest.raises(OutputError, match="input"):
-        judge_fusion(tmp_path / "fast.tif", pair, TrustOptions(report=tmp_path / "sharp.tif"), overwrite=True)
+    for other in ("sharp.tif", "results.csv", "page"):
+        with pytest.raises(UsageError, match="page"):
+            judge_fusion(tmp_path / "fast.tif", pair, TrustOptions(report=tmp_path / other), overwrite=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

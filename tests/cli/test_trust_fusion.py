@@ -40,7 +40,9 @@ def test_a_report_while_fusing_and_afterwards(run, tmp_path, capsys):
     ("words", "code", "said"),
     [
         (["fuse", "--virtual", "RUN", "-o", "OUT", "--profile", "1", "1", "9", "9"], 2, "--report"),
-        (["fuse", "--virtual", "RUN", "-o", "OUT", "--report", "RUN"], 5, "input"),
+        (["fuse", "--virtual", "RUN", "-o", "OUT", "--report", "RUN"], 2, ".html"),
+        (["fuse", "--virtual", "RUN", "-o", "OUT", "--report", "OTHER", "--overwrite"], 2, ".html"),
+        (["trust", "fusion", "RUN", "--virtual", "RUN", "-o", "OTHER", "--overwrite"], 2, ".html"),
         (["fuse", "--virtual", "RUN", "-o", "OUT", "--report", "R", "--camera-blur", "-1"], 2, "blur"),
         (["trust", "fusion", "RUN"], 2, "--virtual"),
         (["trust", "fusion", "RUN", "--fast", "RUN"], 2, "--virtual"),
@@ -49,9 +51,12 @@ def test_a_report_while_fusing_and_afterwards(run, tmp_path, capsys):
     ],
 )
 def test_mistakes_are_named_in_one_line(words, code, said, run, tmp_path, capsys):
-    named = {"RUN": str(run), "OUT": str(tmp_path / "out.tif"), "R": str(tmp_path / "r.html")}
+    other = tmp_path / "other.tif"
+    other.write_bytes(b"unrelated")
+    named = {"RUN": str(run), "OUT": str(tmp_path / "out.tif"), "R": str(tmp_path / "r.html"), "OTHER": str(other)}
     assert main([named.get(word, word) for word in words]) == code
     error = capsys.readouterr().err.strip()
     assert said in error
     assert "\n" not in error
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.tif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.tif", "run.tif"]
+    assert other.read_bytes() == b"unrelated"

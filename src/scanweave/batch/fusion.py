@@ -155,6 +155,8 @@ def fuse_case(
     """
     report = progress or (lambda what, done, total: None)
     started, place = time.perf_counter(), strip_dataset(output)
+    if options.trust is not None:
+        options.trust.check_page()
     targets = _targets(place, options)
     for path in targets:
         check_output(path, case.files, overwrite=overwrite or resume)

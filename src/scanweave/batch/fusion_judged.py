@@ -30,6 +30,7 @@ from .fusion_cases import Case, Opened, opened
 from .fusion_report import write_report
 from .inputs import strip_dataset
 
+_PAGES = (".html", ".htm")
 _APART = 1e-3  # of the fast camera's interval: how far a made frame may lie from a moment
 
 
@@ -52,6 +53,19 @@ class TrustOptions:
     def of(self, name: str) -> TrustOptions:
         """Return those of one of many cases."""
         return self if self.report is None else replace(self, report=self.report / f"{name}.html")
+
+    def check_page(self) -> None:
+        """Refuse a page that is not called one, lest it replace something else.
+
+        Raises:
+            UsageError: The name does not end as that of a page.
+        """
+        if self.report is not None and self.report.suffix.lower() not in _PAGES:
+            raise UsageError(
+                "the report is a page, and this is not the name of one",
+                path=self.report,
+                remedy=f"give a name that ends in .html, such as {self.report.stem}.html",
+            )
 
     def findings(
         self,
@@ -146,6 +160,7 @@ def judge_fusion(
     Raises:
         ScanweaveError: Whatever is wrong with input, options or output.
     """
+    options.check_page()
     sources = [strip_dataset(made), *case.files]
     if options.report is not None:
         check_output(options.report, sources, overwrite=overwrite)
