@@ -8,8 +8,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import tifffile
 import torch
 from PIL import Image
+from scipy import ndimage
 
 import scanweave
 from scanweave import simulate, weights
@@ -117,9 +119,18 @@ def brains(folder: Path) -> None:
             scanweave.write(volume, folder / name / f"{contrast}.nii.gz")
 
 
-def test_small_networks_train_from_dicom_and_nifti_as_the_readme_says(tmp_path, run_all):
+def recording(path: Path) -> None:
+    """Write a texture that is fixed and one that moves, 22 frames of 12 bits, as a TIFF stack."""
+    generator = np.random.default_rng(0)
+    fixed, moving = (ndimage.gaussian_filter(generator.normal(size=(96, 160)), width) * width for width in (2, 4))
+    run = [1500 + 900 * (fixed + ndimage.shift(moving, (0, k / 2), mode="wrap")) for k in range(22)]
+    tifffile.imwrite(path, generator.poisson(np.clip(run, 100, 4000)).astype(np.uint16))
+
+
+def test_every_command_of_the_readme(tmp_path, run_all):
     patients(tmp_path / "dicoms", count=4, frames=8, size=(96, 96))
     brains(tmp_path / "brains")
+    recording(tmp_path / "run.tif")
     run_all(
         "README.md",
         tmp_path,
@@ -136,6 +147,9 @@ def test_small_networks_train_from_dicom_and_nifti_as_the_readme_says(tmp_path, 
     log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     scores = [entry["psnr"] for entry in log if "psnr" in entry]
     assert len(scores) == 2
+    tried = json.loads((tmp_path / "tried.tif.scanweave.json").read_text())
+    assert (tmp_path / "fused.html").exists() and tifffile.imread(tmp_path / "tried.tif").shape == (20, 96, 160)
+    assert tried["trust"]["scores"]["psnr"] > 35
     slow = ["interpolate", "dicoms/0.dcm", "-o", "slow.npy", "--factor", "2", "--method", "most-dsa"]
     assert main([*slow, "--weights", "run/weights/best.safetensors"]) == 0
     assert np.load(tmp_path / "slow.npy").shape == (15, 96, 96)
