@@ -132,6 +132,21 @@ def test_a_file_of_swin_xvr_with_context_and_noise(written):
     assert built(without)[1].pairs.context is None
 
 
+def test_only_the_reader_of_virtual_x_ray_clips_leaves_first_frames_out(written):
+    first = [
+        built(read_published_yaml(written(SWIN.replace("XrayDatasetSTF", name))))[1].pairs.frames.second_from
+        for name in ("XrayDatasetSTF", "REDSDatasetSTF", "XrayContextDataset")
+    ]
+    assert first == [2234, None, None]
+    shipped = Path(str(files("scanweave.fusion") / "recipes/swin-xvr-xray-context.yaml"))
+    assert built({"job": "swin-xvr", **read_settings(shipped)})[1].pairs.frames.second_from is None
+
+
+def test_the_rate_from_scratch_is_that_of_the_normative_revision():
+    shipped = Path(str(files("scanweave.fusion") / "recipes/swin-xvr-reds.yaml"))
+    assert built({"job": "swin-xvr", **read_settings(shipped)})[1].rate.base == 5e-6
+
+
 def test_unknown_options_are_named_with_the_nearest(written):
     with pytest.raises(UsageError, match=r"train\.tsa_itr \(did you mean train\.tsa_iter\?\); colour"):
         read_published_yaml(written(EDVR.replace("tsa_iter", "tsa_itr") + "colour: red\n"))

@@ -27,6 +27,8 @@ _SCHEDULES = (
 )
 
 _REDS_ENDS = 270  # published readers take every frame of clips numbered below, whatever interval_list says
+_VIRTUAL_XRAY = "XrayDatasetSTF"
+_SECOND = 2234  # that reader has no use for the first frame of clips numbered so or higher
 _DEEPEST = 20  # sections within sections
 
 Converter = Callable[[Any], Any]
@@ -263,6 +265,7 @@ def _apart(options: Mapping[str, Any], told: Mapping[str, Any], job: str, path: 
     turned = [bool(options.get(f"datasets.train.{name}", True)) for name in ("use_hflip", "use_rot")]
     name = "datasets.train.batch_size_per_gpu"
     batch = _converted(name, options.get(name, 1), int, path)
+    reader = str(options.get("datasets.train.type"))
     more: dict[str, Any] = {
         "training.processes": max(processes, 1),
         "training.batch": max(processes, 1) * batch,
@@ -270,7 +273,8 @@ def _apart(options: Mapping[str, Any], told: Mapping[str, Any], job: str, path: 
         "recipe.pairs.patch.turn": all(turned),
         "recipe.rate.strategy": "published",
         "recipe.pairs.frames.intervals_from": _REDS_ENDS,
-        "recipe.pairs.frames.sharp_step": "interval" if "REDS" in str(options.get("datasets.train.type")) else "frame",
+        "recipe.pairs.frames.second_from": _SECOND if reader == _VIRTUAL_XRAY else None,
+        "recipe.pairs.frames.sharp_step": "interval" if "REDS" in reader else "frame",
     }
     if any(turned) and not all(turned):
         raise UsageError("use_hflip and use_rot are not the same", path=path, remedy="flips and turns go together here")
