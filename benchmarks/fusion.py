@@ -28,6 +28,7 @@ from fusion_methods import COSTS, QUALITY, costs, quality
 from torch import Tensor
 from units import clock_of, measured
 
+from scanweave.metrics import psnr
 from scanweave.models import channels_last, create
 from scanweave.models.edvr_modules import Features
 from scanweave.ops.deformable import deform_conv2d
@@ -203,6 +204,19 @@ def networks(options: argparse.Namespace) -> Iterator[str]:
         if options.only is None or f"{case.name} {case.way}".startswith(options.only):
             command = [sys.executable, __file__, *sys.argv[1:], "--case", str(index)]
             yield subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    if options.only is None:
+        yield ""
+        yield f"In bfloat16 a frame of EDVR-STF differs from that in float32 by {lowered():.1f} dB (PSNR, peak 1)."
+
+
+@torch.no_grad()
+def lowered() -> float:
+    """Return how near bfloat16 comes to float32, dB."""
+    network = network_of("edvr-stf")
+    views = torch.rand(1, 3, 1, 64, 64), torch.rand(1, 2, 1, 256, 256)
+    whole = network(*views)
+    with torch.autocast("cpu", torch.bfloat16):
+        return psnr(network(*views).float().numpy(), whole.numpy())
 
 
 if __name__ == "__main__":
