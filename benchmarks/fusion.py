@@ -211,12 +211,14 @@ def networks(options: argparse.Namespace) -> Iterator[str]:
 
 @torch.no_grad()
 def lowered() -> float:
-    """Return how near bfloat16 comes to float32, dB."""
+    """Return how near bfloat16 comes to float32, dB, where the network adds 0.2 (standard deviation) to the bilinear."""
     network = network_of("edvr-stf")
-    views = torch.rand(1, 3, 1, 64, 64), torch.rand(1, 2, 1, 256, 256)
-    whole = network(*views)
+    coarse, sharp = torch.rand(1, 3, 1, 64, 64), torch.rand(1, 2, 1, 256, 256)
+    bilinear = F.interpolate(coarse[:, 1], scale_factor=4, mode="bilinear", align_corners=False)
+    network.conv_last.weight.mul_(0.2 / (network(coarse, sharp) - bilinear).std())
+    whole = network(coarse, sharp)
     with torch.autocast("cpu", torch.bfloat16):
-        return psnr(network(*views).float().numpy(), whole.numpy())
+        return float(psnr(network(coarse, sharp).float().numpy(), whole.numpy()))
 
 
 if __name__ == "__main__":
