@@ -83,8 +83,9 @@ def test_what_does_not_go_together_is_refused(experiment, tmp_path):
     beside = calibration.model_copy(update={"matrix": tuple(map(tuple, rows))})
     with pytest.raises(InputError, match="no overlap in space"):
         fuse(pair.coarse, pair.sharp, calibration=beside)
-    with pytest.raises(UsageError, match="mode"):
-        fuse(pair.coarse, pair.sharp, calibration=calibration, mode="double")
+    for name in ("mode", "match", "depth"):
+        with pytest.raises(UsageError, match=f"{name} 'double' is none of"):
+            fuse(pair.coarse, pair.sharp, calibration=calibration, **{name: "double"})
     with pytest.raises(UsageError, match="runs without weights"):
         fuse(pair.coarse, pair.sharp, calibration=calibration, method="hold", options={"weights": "a.pth"})
     with pytest.raises(WeightsError):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from numpy.typing import NDArray
 
@@ -135,8 +135,9 @@ def prepare(
         records: Metadata of both cameras, which the published modes go by.
         like: The run whose stored units made frames have; by default the sharp one.
     """
-    if mode not in ("continuous", "held-out", "published-continuous", "published-double"):
-        raise UsageError(f"mode {mode!r} is none of continuous, held-out, published-continuous, published-double")
+    for name, given, known in (("mode", mode, Mode), ("match", match, Match), ("depth", depth, Depth)):
+        if given not in get_args(known):
+            raise UsageError(f"{name} {given!r} is none of {', '.join(get_args(known))}")
     chosen = chosen_method(method, options or {})
     if consistent:
         if mode.startswith("published"):
@@ -258,11 +259,12 @@ def _said(coarse: Frames, sharp: Frames, picks: Sequence[Pick], left_out: Sequen
     notes = []
     for reason in dict.fromkeys(one.reason for one in left_out):
         count = sum(one.reason == reason for one in left_out)
-        notes.append(f"{count} moments were left out: {reason}.")
+        notes.append(f"{count} {'moment was' if count == 1 else 'moments were'} left out: {reason}.")
     for frames in (coarse, sharp):
         dropped = int(missing(frames.times).sum())
         if dropped:
-            notes.append(f"The {frames.camera} camera dropped {dropped} frames, by its usual interval.")
+            frame = "frame" if dropped == 1 else "frames"
+            notes.append(f"The {frames.camera} camera dropped {dropped} {frame}, by its usual interval.")
     late = max(abs(pick.late) for pick in picks)
     if late > 0:
         notes.append(f"The coarse frame nearest to a moment lies up to {late:.4g} s from it.")
