@@ -211,7 +211,7 @@ def networks(options: argparse.Namespace) -> Iterator[str]:
 
 @torch.no_grad()
 def lowered() -> float:
-    """Return how near bfloat16 comes to float32, dB, where the network adds 0.2 (standard deviation) to the bilinear."""
+    """Return how near bfloat16 comes to float32, dB, where the network adds 0.2 (deviation) to the bilinear frame."""
     network = network_of("edvr-stf")
     coarse, sharp = torch.rand(1, 3, 1, 64, 64), torch.rand(1, 2, 1, 256, 256)
     bilinear = F.interpolate(coarse[:, 1], scale_factor=4, mode="bilinear", align_corners=False)
