@@ -33,6 +33,18 @@ def test_images_tell_the_clocks(exposure):
     assert found.agreement > 0.99
 
 
+def test_images_tell_the_clocks_of_long_irregular_runs():
+    rng = np.random.default_rng(3)
+    fast, sharp = (np.cumsum(rng.uniform(0.9, 1.1, n)) * d for n, d in ((20000, 0.01), (935, 0.2)))
+    centres, height = rng.uniform(-50, 250, 400), rng.normal(size=(2, 400))
+
+    def seen(times):
+        return np.stack([np.exp(-(((times[:, None] - centres) / 0.4) ** 2)) @ one for one in height], axis=1)
+
+    found = from_images(seen(fast) + rng.normal(0, 0.02, (len(fast), 2)), fast, seen(sharp - 31.4159), sharp)
+    assert found.offset == pytest.approx(31.4159, abs=2e-3)
+
+
 def test_marks_tell_the_clocks():
     fast = np.array([0.0, 1.0, 2.0, 5.0])
     found = from_marks(fast, 0.999 * fast + 3)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize
+from scipy.signal import correlate, find_peaks
 
 from ..errors import InputError
 from .cameras import CameraRecord
@@ -27,6 +28,9 @@ _GAP = 1.5  # usual intervals from which on a frame is missing
 _SWAPPED = "--fast names the coarse camera, which takes more frames in a time; exchange --fast and --sharp"
 _LEAST = 4  # sharp frames inside the fast run, for clocks from images
 _ALIKE = 0.5  # correlation that clocks from images must reach
+_CANDIDATES = 10  # offsets of the coarse search that are looked at closely
+_FINEST = 2**20  # moments of the coarse search at most
+_AROUND = np.linspace(-2, 2, 9)  # steps around each
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ def from_images(
     """Return the clocks under which both cameras saw the same things happen.
 
     What the fast camera saw, averaged over each sharp exposure, is compared with what the sharp one saw: the mean
-    correlation over signals, first at every offset in steps of half the fast interval, then in between. The sharp run
-    must lie inside the fast one by half at least.
+    correlation over signals. All offsets in steps of half the fast interval are searched at once, on evenly spaced
+    moments, then around the ten best, then in between. The sharp run must lie inside the fast one by half at least.
 
     Args:
         fast_signals: ``(frame, signal)``, for example means over blocks of the part of the scene that both see.
@@ -139,13 +143,13 @@ def from_images(
     def agreement(offset: float, rate: float = 1.0) -> float:
         return _agreement(fast, sharp, Clocks(rate, offset, *exposures))
 
-    step = float(np.median(np.diff(fast.times))) / 2
-    offsets = np.arange(sharp.times[0] - fast.times[-1], sharp.times[-1] - fast.times[0] + step, step)
-    scores = np.array([agreement(float(offset)) for offset in offsets])
-    best = int(scores.argmax())
-    start, scale = [offsets[best]], np.array([step])
+    lasting = float(np.ptp(fast.times) + np.ptp(sharp.times))
+    step = max(float(np.median(np.diff(fast.times))) / 2, lasting / _FINEST)
+    offsets = _likely_offsets(fast, sharp, step, exposures=exposures)
+    best = float(offsets[np.argmax([agreement(float(offset)) for offset in offsets])])
+    start, scale = [best], np.array([step])
     if fit_rate:
-        start, scale = [offsets[best], 1.0], np.array([step, step / max(float(np.ptp(fast.times)), step)])
+        start, scale = [best, 1.0], np.array([step, step / max(float(np.ptp(fast.times)), step)])
     origin = np.zeros(len(start))
     found = minimize(
         lambda z: -agreement(*(np.asarray(start) + z * scale)),
@@ -264,13 +268,68 @@ def _agreement(fast: _Signals, sharp: _Signals, clocks: Clocks) -> float:
     length = max(clocks.sharp_exposure / clocks.rate - clocks.fast_exposure, 0.0)
     first = clocks.on_fast(sharp.times) - length / 2
     inside = (first >= fast.times[0]) & (first + length <= fast.times[-1])
-    if inside.sum() < max(_LEAST, min(len(sharp.times), _spanned(fast, sharp)) / 2):
+    if inside.sum() < _needed(fast, sharp):
         return -1.0
     a, b = fast.mean(first[inside], length), sharp.values[inside]
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
     lively = size > 1e-12 * max(float(size.max()), 1e-300)
     return float(np.mean((a * b).sum(axis=0)[lively] / size[lively])) if lively.any() else -1.0
+
+
+def _likely_offsets(fast: _Signals, sharp: _Signals, step: float, *, exposures: tuple[float, float]) -> Array:
+    """Return offsets, seconds, around the best ten of all in steps, by evenly spaced moments that are `step` apart."""
+    clocks = Clocks(1.0, 0.0, *exposures)
+    length = max(clocks.sharp_exposure - clocks.fast_exposure, 0.0)
+    moments = np.arange(fast.times[0], fast.times[-1] - length + step / 2, step)
+    first = float(clocks.on_fast(sharp.times[0])) - length / 2
+    if not len(moments):
+        return np.array([first - fast.times[0]])
+    places = np.rint((sharp.times - sharp.times[0]) / step).astype(np.int64)
+    scores = _correlations(fast.mean(moments, length), sharp.values, places, least=_needed(fast, sharp))
+    peaks, _ = find_peaks(np.pad(scores, 1, constant_values=-2.0))
+    best = peaks[np.argsort(scores[peaks - 1])[-_CANDIDATES:]] - 1
+    found = first - (moments[0] + (best - places[-1]) * step)
+    return np.asarray((found[:, None] + _AROUND * step).ravel())
+
+
+def _correlations(fast: Array, sharp: Array, places: NDArray[np.int64], *, least: float) -> Array:
+    """Return the mean correlation of both cameras' signals at every lag of evenly spaced moments; -1 for too few.
+
+    Args:
+        fast: ``(moment, signal)``.
+        sharp: ``(frame, signal)``.
+        places: At which moment after the first sharp frame each one lies, from 0 up; the last is the greatest.
+        least: How many sharp frames must lie inside the fast run.
+
+    Returns:
+        ``(lag,)``: the first sharp frame at moment ``-places[-1]`` and every later one, to the last of the fast run.
+    """
+    there = np.ones(len(fast))
+
+    def summed(a: Array, weights: Array) -> Array:
+        """Return the sums over sharp frames of what the fast camera saw, times a weight of each frame."""
+        return np.asarray(correlate(a, np.bincount(places, weights), method="fft"))
+
+    count = np.rint(summed(there, np.ones(len(sharp))))
+    enough = count >= max(least, 2)
+    total, lively = np.zeros(len(count)), np.zeros(len(count))
+    divisor = np.maximum(count, 1)
+    for x, y in zip((fast - fast.mean(axis=0)).T, (sharp - sharp.mean(axis=0)).T, strict=True):
+        of_x, of_y = summed(x, np.ones(len(y))), summed(there, y)
+        size_x = summed(x**2, np.ones(len(y))) - of_x**2 / divisor
+        size_y = summed(there, y**2) - of_y**2 / divisor
+        # what is less than this is error of the transform
+        counts = enough & (size_x > 1e-9 * float((x**2).sum())) & (size_y > 1e-9 * float((y**2).sum()))
+        size = np.sqrt(np.where(counts, size_x * size_y, 1.0))
+        total += np.where(counts, (summed(x, y) - of_x * of_y / divisor) / size, 0.0)
+        lively += counts
+    return np.where(lively > 0, total / np.maximum(lively, 1), -1.0)
+
+
+def _needed(fast: _Signals, sharp: _Signals) -> float:
+    """Return how many sharp frames must lie inside the fast run."""
+    return max(_LEAST, min(len(sharp.times), _spanned(fast, sharp)) / 2)
 
 
 def _spanned(fast: _Signals, sharp: _Signals) -> float:
