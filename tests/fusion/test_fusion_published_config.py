@@ -194,8 +194,23 @@ def test_files_that_would_run_code_are_refused(written, tmp_path):
         read_published_yaml(written("name: !!python/object/apply:os.getcwd []\n"))
     with pytest.raises(InputError, match="cannot be read"):
         read_published_yaml(tmp_path / "none.yml")
-    with pytest.raises(InputError, match="nests sections"):
+
+
+@pytest.mark.parametrize("of", ["{{x: {0}, y: {0}}}", "[{0}, {0}]", "{{<<: [{0}, {0}]}}"])
+def test_aliases_that_would_fill_the_memory_are_refused(written, of):
+    doubled = "".join(f"a{k + 1}: &a{k + 1} {of.format(f'*a{k}')}\n" for k in range(60))
+    with pytest.raises(InputError, match="more than 10000 values"):
+        read_published_yaml(written("a0: &a0 {z: 1}\n" + doubled))
+
+
+def test_sections_inside_themselves_or_too_deep_are_refused(written):
+    with pytest.raises(InputError, match="more than 10000 values"):
         read_published_yaml(written("a: &a {b: *a}\n"))
+    for depth in (30, 3000):
+        with pytest.raises(InputError, match="nests sections"):
+            read_published_yaml(written("{a: " * depth + "1" + "}" * depth))
+    told = read_published_yaml(written(EDVR.replace("weight_decay: 0", "weight_decay: &none 0") + "name: *none\n"))
+    assert told["job"] == "edvr-stf", "an alias is no harm"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ _REDS_ENDS = 270  # published readers take every frame of clips numbered below, 
 _VIRTUAL_XRAY = "XrayDatasetSTF"
 _SECOND = 2234  # that reader has no use for the first frame of clips numbered so or higher
 _DEEPEST = 20  # sections within sections
+_MOST = 10_000  # values, aliases written out
+
+_NO_ALIASES = "remove its aliases"
 
 Converter = Callable[[Any], Any]
 
@@ -220,13 +223,18 @@ def read_published_yaml(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if _written_out(yaml.compose(text, Loader=yaml.SafeLoader), {}) > _MOST:
+            raise InputError(f"holds more than {_MOST} values, aliases written out", path=path, remedy=_NO_ALIASES)
+        content = yaml.safe_load(text)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path=path, remedy="check the name") from error
     except yaml.constructor.ConstructorError as error:
         raise InputError(
             f"holds more than plain values: {error.problem}", path=path, remedy="such files are never run; remove it"
         ) from error
+    except RecursionError as error:
+        raise InputError(f"nests sections more than {_DEEPEST} deep", path=path, remedy=_NO_ALIASES) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"is no readable YAML: {error}", path=path) from error
     if not isinstance(content, dict):
@@ -234,9 +242,20 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
+def _written_out(node: yaml.Node | None, known: dict[int, int]) -> int:
+    """Return how many values a YAML node stands for, once aliases are written out; too many for one inside itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = _MOST  # what is met again before it is counted is inside itself
+        parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
 def _leaves(content: Mapping[Any, Any], path: Path, stem: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     if depth > _DEEPEST:  # an alias of YAML can name the section that it is in
-        raise InputError(f"nests sections more than {_DEEPEST} deep", path=path, remedy="remove its aliases")
+        raise InputError(f"nests sections more than {_DEEPEST} deep", path=path, remedy=_NO_ALIASES)
     for key, value in content.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, path, f"{stem}{key}.", depth + 1)
