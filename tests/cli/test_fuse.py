@@ -38,6 +38,7 @@ def test_a_virtual_experiment(run, tmp_path, capsys):
         ([], 2, "--virtual"),
         (["--fast", "a.tif"], 2, "--virtual"),
         (["--virtual", "RUN", "--cases", "a.csv"], 2, "just one"),
+        (["--virtual", "RUN", "--calibration", "c.json"], 2, "--calibration has no effect"),
         (["--virtual", "RUN", "--method", "sharper"], 2, "no fusion method"),
         (["--virtual", "RUN", "--method", "hold", "--tile", "64"], 2, "tile"),
         (["--virtual", "RUN", "--method", "edvr-stf"], 6, "--weights"),

@@ -86,6 +86,8 @@ def folder(tmp_path, monkeypatch):
         ("--calibration newer.json", 4, "newer.json: is a calibration of version 99"),
         ("--fast-fps 0", 2, "0 frames per second of the fast camera"),
         ("--sharp-fps nan", 2, "nan frames per second of the sharp camera"),
+        ("--scale 3 --seed 1", 2, "--scale, --seed: without effect"),
+        ("--ratio 3", 2, "--virtual RUN"),
         ("--sharp-flat small-field.tif", 3, "small-field.tif: the flat field has 5 x 5 pixels"),
         ("--sharp-flat dim-field.tif --sharp-dark bright-field.tif", 3, "no brighter than the dark one"),
     ],

@@ -244,6 +244,7 @@ def _cases(command: Fuse) -> list[Case]:
         raise UsageError(
             "fuse works on one of: --fast and --sharp, --cases, --virtual", remedy="give just one of the three"
         )
+    _refuse_without_effect(command)
     if command.virtual is not None:
         run = command.virtual
         return [Case(name=strip_dataset(run).stem, fast=command.cameras.of("sharp", run))]
@@ -255,6 +256,19 @@ def _cases(command: Fuse) -> list[Case]:
         calibration=command.calibration,
     )
     return [pairs] if command.cases is None else cases_of(command.cases, pairs)
+
+
+def _refuse_without_effect(command: Fuse) -> None:
+    """Refuse options that would change nothing, rather than let them be taken for heeded."""
+    if command.virtual is not None and command.calibration is not None:
+        raise UsageError(
+            "--calibration has no effect with --virtual, which simulates both cameras", remedy="leave one of them out"
+        )
+    usual = vars(Simulated())
+    told = [f"--{name}" for name, value in vars(command.simulated).items() if value != usual[name]]
+    if command.virtual is None and told:
+        one = f"{', '.join(told)}: without effect but on cameras that --virtual simulates"
+        raise UsageError(one, remedy="leave it out, or give --virtual RUN")
 
 
 def _options(command: Fuse) -> FusionOptions:
