@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..report import Level, number
+from ..report import OUTCOMES, Level, Statement, gravest_first, number
 from .agreement import runs_of
 from .held_out import Scores
 from .trust import BICUBIC, MADE, Findings
@@ -23,23 +22,6 @@ COPIED = 0.5
 _CHANCE = 5.0  # spreads of the chi-square of a frame
 _STRONG = 2.0  # of the limit of spots
 _SOFT = 0.7  # of the sharp camera's detail
-_LOUDEST: tuple[Level, ...] = ("alarm", "warning", "good", "info")
-_OUTCOMES: Mapping[str, Level] = {"better": "good", "worse": "alarm", "level": "warning", "unclear": "warning"}
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One thing that was found.
-
-    Attributes:
-        level: How loudly it is said.
-        title: In short.
-        text: With its numbers.
-    """
-
-    level: Level
-    title: str
-    text: str
 
 
 def statements(findings: Findings) -> list[Statement]:
@@ -53,7 +35,7 @@ def statements(findings: Findings) -> list[Statement]:
         *_detail(findings),
         *_consistency(findings),
     ]
-    return sorted(told, key=lambda one: _LOUDEST.index(one.level))
+    return gravest_first(told)
 
 
 def disagreeing(findings: Findings) -> list[int]:
@@ -228,7 +210,7 @@ def _scores(scores: Scores) -> Statement:
     if scores.interval is not None:
         low, high = (number(end, signed=True) for end in scores.interval)
         text += f", 95 % interval {low} to {high}"
-    return Statement(_OUTCOMES.get(scores.outcome, "info"), title, f"{text}.{overstated}")
+    return Statement(OUTCOMES.get(scores.outcome, "info"), title, f"{text}.{overstated}")
 
 
 def _detail(findings: Findings) -> list[Statement]:

@@ -202,7 +202,7 @@ class _Pages:
             return as_native_order(pixels)
 
     def _opened_here(self) -> None:
-        """Open the file again in a forked process: both would move one place in the file, and read each other's bytes."""
+        """Open the file again in a forked process: both would move the one place in it, and read other bytes."""
         if self._process != os.getpid():
             self._file.filehandle.close()
             self._file.filehandle.open()

@@ -33,8 +33,10 @@ from .page import (
     render,
     spread,
 )
+from .statements import OUTCOMES, Statement, gravest_first
 
 __all__ = [
+    "OUTCOMES",
     "Block",
     "Callout",
     "Cell",
@@ -50,11 +52,13 @@ __all__ = [
     "Prose",
     "Scale",
     "Section",
+    "Statement",
     "Swipe",
     "Swipes",
     "Table",
     "Tile",
     "Tiles",
+    "gravest_first",
     "number",
     "render",
     "spread",

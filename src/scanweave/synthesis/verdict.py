@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..metrics.edges import NewEdges
-from ..report import Level, number
+from ..report import OUTCOMES, Level, Statement, gravest_first, number
 from .checks import Findings
 from .lesion import LesionCheck
 from .scores import BASELINE, Scores
@@ -19,24 +18,6 @@ AGREES, DIFFERS = 1.5, 3.0
 """Residuals in units of the noise: up to the first a volume agrees with the measured slices, beyond the second not."""
 AS_GOOD = 0.95  # of the B-spline's residual: methods that do not stay below are no better
 FEW_NEW, PATCH = 0.005, 30  # share of the edges, and voxels in one patch, that may be new: chance finds some
-
-_LOUDEST: tuple[Level, ...] = ("alarm", "warning", "good", "info")
-_OUTCOMES: Mapping[str, Level] = {"better": "good", "worse": "alarm", "level": "warning", "unclear": "warning"}
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One thing that was found.
-
-    Attributes:
-        level: How loudly it is said.
-        title: In short.
-        text: With its numbers.
-    """
-
-    level: Level
-    title: str
-    text: str
 
 
 def statements(findings: Findings) -> list[Statement]:
@@ -49,7 +30,7 @@ def statements(findings: Findings) -> list[Statement]:
         *([_lesion(findings.lesion)] if findings.lesion else []),
         *_extrapolated(findings),
     ]
-    return sorted(told, key=lambda one: _LOUDEST.index(one.level))
+    return gravest_first(told)
 
 
 def detail_shares(findings: Findings) -> dict[str, float]:
@@ -193,7 +174,7 @@ def _scores(findings: Findings, scores: Scores) -> Statement:
         text += f", mean over {scores.slices} hidden slices, 95 % interval {low} to {high}"
     if scores.every:
         text += f". Slices were {scores.every} times as far apart as in the scan: this overstates the error"
-    return Statement(_OUTCOMES.get(scores.outcome, "info"), title, f"{text}.")
+    return Statement(OUTCOMES.get(scores.outcome, "info"), title, f"{text}.")
 
 
 def _edges(edges: NewEdges) -> Statement:
