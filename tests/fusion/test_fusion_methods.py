@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scanweave.errors import UsageError
+from scanweave.fusion.flow import wiener
 from scanweave.fusion.methods import Method, State, available, create
 from scanweave.fusion.scene import common_box
 
@@ -98,3 +99,11 @@ def test_names_and_options():
         create("flow", motion="backwards")
     with pytest.raises(UsageError):
         create("flow", correction=2)
+
+
+def test_noise_adds_next_to_nothing_and_a_change_stays():
+    noise = 0.02 * torch.randn((1, 1, 96, 96), generator=torch.Generator().manual_seed(0))
+    assert wiener(noise, 3 * 0.02**2, window=7).std() < 0.02 / 50
+    changed = noise.clone()
+    changed[..., 40:60, 40:60] += 0.2
+    assert wiener(changed, 3 * 0.02**2, window=7)[..., 45:55, 45:55].mean() > 0.19

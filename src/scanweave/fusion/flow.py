@@ -33,6 +33,7 @@ from .recent import Recent
 from .scene import whole_step
 
 _LOOKED_AT = 8  # sharp frames that the noise is told from
+_SURE = 4.0  # times the noise's power that the square of a window's mean must have: two standard deviations
 _MEDIAN = 0.4549  # of the squares of normal numbers of variance 1
 _SMALLEST_SIDE = 32  # DIS needs its smallest pyramid level to hold a patch
 
@@ -206,6 +207,8 @@ def wiener(lacking: Tensor, noise: float, *, window: int) -> Tensor:
     mean = F.avg_pool2d(around, window, stride=1)
     power = F.avg_pool2d(around.square(), window, stride=1) - mean.square()
     local = (power - noise).clamp_min(0) / power.clamp_min(1e-12)
-    # the mean of a window has less noise than its pixels
-    calm = (mean.square() - noise / window**2).clamp_min(0) / mean.square().clamp_min(1e-12)
+    # the mean of a window has less noise than its pixels, but its power is told by one number, not many: what chance
+    # makes of it must not pass for a signal
+    least = _SURE * noise / window**2
+    calm = (mean.square() - least).clamp_min(0) / mean.square().clamp_min(1e-12)
     return calm * mean + local * (lacking - mean)
