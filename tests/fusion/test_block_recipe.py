@@ -92,7 +92,7 @@ def test_the_loss_is_the_negative_of_a_psnr_to_frames_as_recorded():
     made = recipe()
     (update,) = made.updates(batch, 0)
     error = (made.made(batch) - batch["target"]).square().mean(dim=(1, 2, 3))
-    assert update.loss.item() == pytest.approx(float((10 * (error + batch["unknown"]).log10()).mean()), rel=1e-5)
+    assert update.loss.item() == pytest.approx((10 * (error + batch["unknown"]).log10()).mean().item(), rel=1e-5)
     scores = made.validate(batch)
     assert scores["loss"].mean().item() == pytest.approx(update.loss.item(), rel=1e-5)
     assert scores["gain"].shape == (2,)

@@ -40,7 +40,12 @@ class StopRequest:
         """Say whether it was asked to stop, or is within a moment: others of a job may have been told first."""
         until = time.monotonic() + _A_MOMENT
         while not self.asked and time.monotonic() < until:
-            time.sleep(_A_MOMENT / 20)
+            try:
+                time.sleep(_A_MOMENT / 20)
+            except RuntimeError as error:
+                # PyTorch raises wherever its signal finds us that a worker is gone: that is why we wait
+                if "DataLoader worker" not in str(error):
+                    raise
         return self.asked
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
