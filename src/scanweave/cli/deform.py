@@ -67,7 +67,7 @@ class Deform:
     """Drdm: cpu, cuda, cuda:1, mps."""
 
     compile: bool = False
-    """Drdm, 2D weights on the CPU: compile the network first; seconds once, a third of the time less then. Needs a C++
+    """Drdm, 2D weights on the CPU: compile the network first; seconds once, a quarter of the time less then. Needs a C++
     compiler."""
 
     at_once: int = AT_ONCE

@@ -48,7 +48,7 @@ class DrdmMethod(DeformationMethod):
         side: Voxels of the square or cube that the network works on, a multiple of 8; by default as fine as the
             image, at most what the weights are trained on (`Trained`).
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        compile: Compile the passes of a 2D network on the CPU (seconds once, a third of the time less then); they run
+        compile: Compile the passes of a 2D network on the CPU (seconds once, a quarter of the time less then); they run
             uncompiled, with a warning, where no C++ compiler is.
     """
 

@@ -1,4 +1,4 @@
-"""DRDM's network in 2D with its passes compiled: the same numbers but for rounding, in two thirds of the time."""
+"""DRDM's network in 2D with its passes compiled: the same numbers but for rounding, in three quarters of the time."""
 
 from __future__ import annotations
 
