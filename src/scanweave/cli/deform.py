@@ -67,8 +67,8 @@ class Deform:
     """Drdm: cpu, cuda, cuda:1, mps."""
 
     compile: bool = False
-    """Drdm, 2D weights on the CPU: compile the network first; seconds once, a quarter of the time less then. Needs a C++
-    compiler."""
+    """Drdm, 2D weights on the CPU: compile the network first; seconds once, a quarter of the time less then. Needs a
+    C++ compiler."""
 
     at_once: int = AT_ONCE
     """Drdm: copies that are made together; fewer need less memory."""
